@@ -1,0 +1,48 @@
+# `make serve` and `make test` each do their whole set-up; a fresh machine needs only Python >= 3.11 and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: serve test check bench conformance codegen format clean
+
+$(BIN)/.runtime: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade 'pip>=25.1'
+	$(BIN)/pip install -q --prefer-binary -e '.[yaml]'
+	touch $@
+
+$(BIN)/.dev: $(BIN)/.runtime
+	$(BIN)/pip install -q --prefer-binary --group dev --group clients
+	touch $@
+
+$(BIN)/.bench: $(BIN)/.dev
+	$(BIN)/pip install -q --prefer-binary --group bench
+	touch $@
+
+serve: $(BIN)/.runtime
+	$(BIN)/odradek serve $(ARGS)
+
+check: $(BIN)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest tests/unit -n auto --dist loadfile
+
+test: check
+	$(BIN)/pytest tests --ignore tests/unit
+
+format: $(BIN)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+codegen: $(BIN)/.dev
+	$(BIN)/python -m codegen
+
+conformance: $(BIN)/.dev
+	$(BIN)/pytest tests/conformance -rs
+
+bench: $(BIN)/.bench
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
