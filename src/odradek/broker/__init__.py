@@ -1,0 +1,1 @@
+"""The broker itself: synchronous, sole owner of state, one file per API."""

@@ -1,0 +1,44 @@
+"""ApiVersions: what is served, exactly as the table of APIs has it.
+
+v3 client software name and version (KIP-511) and features (KIP-584), v4 lets features start at version 0.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from odradek.broker import table
+from odradek.broker.requests import RequestContext
+from odradek.core.errors import ErrorCode
+from odradek.protocol.generated.api_versions import ApiVersion, ApiVersionsRequest, ApiVersionsResponse
+
+if TYPE_CHECKING:
+    from odradek.broker.broker import Broker
+
+_SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
+_SOFTWARE_FROM_VERSION = 3
+
+
+def handle(broker: "Broker", request: ApiVersionsRequest, context: RequestContext) -> ApiVersionsResponse:
+    if context.api_version >= _SOFTWARE_FROM_VERSION:
+        software = (request.client_software_name, request.client_software_version)
+        if not all(_SOFTWARE.fullmatch(text) for text in software):
+            return refuse(request, ErrorCode.INVALID_REQUEST, None)
+        context.session.client_software = software
+    return ApiVersionsResponse(api_keys=_served(broker.apis.values()))
+
+
+def _served(apis: Iterable[table.Api]) -> list[ApiVersion]:
+    return [
+        ApiVersion(api_key=api.key, min_version=api.lowest_version, max_version=api.highest_version)
+        for api in apis
+    ]
+
+
+def refuse(request: ApiVersionsRequest | None, code: ErrorCode, message: str | None) -> ApiVersionsResponse:
+    """On UNSUPPORTED_VERSION names the versions of ApiVersions itself, as the client steps down by them."""
+    response = ApiVersionsResponse(error_code=code)
+    if code == ErrorCode.UNSUPPORTED_VERSION:
+        api = table.Api(table.API_VERSIONS, "api_versions")
+        response.api_keys = _served([api])
+    return response

@@ -1,0 +1,279 @@
+"""The broker: takes request frames, keeps all state, gives answers. No I/O waits here, no clock, no loop.
+
+Everything that must be durable before it is answered goes through two doors: :meth:`Broker.await_commit`
+for records of a partition, and :meth:`Broker.commit_metadata` for what the broker knows about itself.
+The server flushes (:meth:`begin_flush`, in a thread) and both doors open in :meth:`finish_flush`.
+"""
+
+import logging
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from odradek.broker import table
+from odradek.broker.fetch_sessions import FetchSessions
+from odradek.broker.metadata_commits import MetadataCommits
+from odradek.broker.partitions import CommitWaiter, Partition
+from odradek.broker.requests import Answer, Close, Message, Parts, RequestContext, Session, Wait
+from odradek.broker.timers import Timers
+from odradek.broker.topics import Topics
+from odradek.cluster.controller import Change
+from odradek.cluster.image import ClusterImage
+from odradek.cluster.store import MetadataStore
+from odradek.core.clock import Clock
+from odradek.core.config.broker import BrokerConfig
+from odradek.core.errors import ApiError, ErrorCode, PeerError
+from odradek.core.ids import Randomness
+from odradek.storage.store import FlushTicket, LogStore
+
+log = logging.getLogger("odradek.broker")
+
+_HEADER = struct.Struct(">hhih")
+_PLAIN_ANSWER = struct.Struct(">ii")
+_FLEXIBLE_ANSWER = struct.Struct(">iiB")
+WAITER_SWEEP_MS = 500
+"""How late a Produce that times out may be answered; sweeping keeps timers off the hot path."""
+
+
+class Broker:
+    """The sole owner of a node's state.
+
+    ``node_id`` and ``config`` are fixed at start; ``image`` is what the metadata log folds to; ``topics``
+    are the partitions this node leads; ``timers`` hold every deadline.
+    """
+
+    def __init__(
+        self,
+        config: BrokerConfig,
+        store: LogStore,
+        metadata: MetadataStore,
+        image: ClusterImage,
+        clock: Clock,
+        randomness: Randomness,
+    ) -> None:
+        self.config = config
+        self.node_id = config.node_id
+        self.store = store
+        self.clock = clock
+        self.randomness = randomness
+        self.timers = Timers()
+        self.topics = Topics(store, config)
+        self.metadata = MetadataCommits(
+            metadata, image, self.topics.apply, on_dirty=lambda: self.want_flush(is_urgent=True)
+        )
+        self.apis = table.build()
+        self.fetch_sessions = FetchSessions(config.max_incremental_fetch_session_cache_slots, randomness)
+        self.flush_is_urgent = False
+        """Someone waits for the next flush; else it may linger so that more rides along."""
+        self.has_unflushed = False
+        self._sweep_is_due = False
+        self._client_ids: dict[bytes, str] = {}
+        self.topics.apply(image)
+
+    @property
+    def image(self) -> ClusterImage:
+        """What this broker knows about the cluster, folded from durable change records only."""
+        return self.metadata.image
+
+    def handle(self, frame: memoryview, session: Session) -> Answer:
+        """One request frame (without its size prefix) → its answer.
+
+        Never raises: what the peer did wrong is a ``Close``, what we did wrong is logged once with its
+        request and answered with UNKNOWN_SERVER_ERROR.
+        """
+        try:
+            api_key, version, correlation_id, client_id_length = _HEADER.unpack_from(frame, 0)
+            api = self.apis.get(api_key)
+            if api is None:
+                return Close(f"API key {api_key} is not served")
+            if not api.lowest_version <= version <= api.highest_version:
+                if api_key == table.API_VERSIONS:
+                    return self._refuse_api_versions(correlation_id)
+                return Close(f"{api.name} version {version} is not served")
+            position = 10
+            client_id = None
+            if client_id_length > 0:
+                position += client_id_length
+                client_id = self._client_id(bytes(frame[10:position]), client_id_length)
+            elif client_id_length == 0:
+                client_id = ""
+            if version >= api.request_flexible_from:
+                position = _skip_tags(frame, position)
+            if not api.is_loaded:
+                api.load()
+            request, _ = api.decode(frame, position, version)
+        except PeerError as error:
+            return Close(f"malformed request: {error}")
+        except (struct.error, IndexError, UnicodeDecodeError) as error:
+            return Close(f"malformed request header: {error}")
+        context = RequestContext(session, version, client_id, self.clock.now_ms())
+        return self._answer(api, request, context, correlation_id)
+
+    def _answer(self, api: table.Api, request: Any, context: RequestContext, correlation_id: int) -> Answer:
+        try:
+            result = api.handle(self, request, context)
+            if type(result) is not Wait:
+                if result is None or type(result) is Close:
+                    return result
+                return _encode(api, context.api_version, correlation_id, result)
+
+            def encode(response: Message) -> Parts:
+                return self._encode_late(api, request, context, correlation_id, response)
+
+            result.bind(encode)
+            return result if not result.is_complete else result.parts or None
+        except ApiError as error:
+            refusal = api.refuse(request, error.code, error.message)
+        except Exception:
+            log.exception("%s v%d failed: %.2000r", api.name, context.api_version, request)
+            refusal = api.refuse(request, ErrorCode.UNKNOWN_SERVER_ERROR, None)
+        if refusal is None or type(refusal) is Close:
+            return refusal
+        return _encode(api, context.api_version, correlation_id, refusal)
+
+    def _encode_late(
+        self, api: table.Api, request: Any, context: RequestContext, correlation_id: int, response: Message
+    ) -> Parts:
+        try:
+            return _encode(api, context.api_version, correlation_id, response)
+        except Exception:
+            log.exception("%s v%d could not be answered: %.2000r", api.name, context.api_version, request)
+            refusal = api.refuse(request, ErrorCode.UNKNOWN_SERVER_ERROR, None)
+            return _encode(api, context.api_version, correlation_id, refusal)
+
+    def _refuse_api_versions(self, correlation_id: int) -> Parts:
+        """An unknown version is answered in version 0, so that the client can step down (KIP-511)."""
+        api = self.apis[table.API_VERSIONS]
+        if not api.is_loaded:
+            api.load()
+        return _encode(api, 0, correlation_id, api.refuse(None, ErrorCode.UNSUPPORTED_VERSION, None))
+
+    def _client_id(self, raw: bytes, length: int) -> str:
+        """The client id as text; the few that a broker sees are kept, as decoding each anew costs more."""
+        text = self._client_ids.get(raw)
+        if text is None:
+            if len(raw) != length:
+                raise PeerError("the client id is longer than the frame")
+            text = raw.decode()
+            if len(self._client_ids) < 1_024:
+                self._client_ids[raw] = text
+        return text
+
+    def await_commit(self, partition: Partition, next_offset: int, waiter: CommitWaiter) -> None:
+        """Calls ``waiter.committed()`` once all below ``next_offset`` is durable, else ``failed``."""
+        if partition.log.high_watermark >= next_offset:
+            waiter.committed()
+            return
+        partition.await_commit(next_offset, waiter)
+        self.topics.waiting.add(partition)
+        if waiter.deadline_ms is not None and not self._sweep_is_due:
+            self._sweep_is_due = True
+            self.timers.schedule(self.clock.monotonic_ms() + WAITER_SWEEP_MS, self._sweep_waiters)
+
+    def _sweep_waiters(self) -> None:
+        now_ms = self.clock.monotonic_ms()
+        for partition in list(self.topics.waiting):
+            partition.expire_waiters(now_ms)
+            if not partition.waiters:
+                self.topics.waiting.discard(partition)
+        self._sweep_is_due = bool(self.topics.waiting)
+        if self._sweep_is_due:
+            self.timers.schedule(now_ms + WAITER_SWEEP_MS, self._sweep_waiters)
+
+    def commit_metadata(self, change: Change, reply: Callable[[ClusterImage], Message]) -> Wait:
+        """Appends ``change`` to the metadata log; once it is durable it is folded and applied, and the wait
+        is completed with ``reply(new image)``."""
+        wait = Wait()
+        self.metadata.commit(change, lambda image: wait.complete(reply(image)))
+        return wait
+
+    def want_flush(self, is_urgent: bool) -> None:
+        """Notes that something was appended that is not durable yet."""
+        self.has_unflushed = True
+        if is_urgent:
+            self.flush_is_urgent = True
+
+    def run_timers(self) -> None:
+        """Runs the deadlines that have passed."""
+        self.timers.run_due(self.clock.monotonic_ms())
+
+    def begin_flush(self) -> "Flush | None":
+        """What is to be made durable now, or ``None``. One flush is in flight at a time."""
+        self.flush_is_urgent = self.has_unflushed = False
+        metadata_is_dirty = self.metadata.begin_flush()
+        ticket = self.store.begin_flush()
+        if not metadata_is_dirty and ticket is None:
+            return None
+        return Flush(self.metadata if metadata_is_dirty else None, ticket)
+
+    def finish_flush(self, flush: "Flush") -> None:
+        """Moves high watermarks over what ``flush`` made durable and releases who waited for it."""
+        if flush.metadata is not None:
+            flush.metadata.finish_flush()
+        if flush.ticket is not None:
+            for flushed in self.store.finish_flush(flush.ticket):
+                partition = self.topics.partition_of(flushed)
+                if partition is None:
+                    continue
+                if flushed.offline is not None:
+                    partition.fail_waiters(ErrorCode.KAFKA_STORAGE_ERROR)
+                else:
+                    partition.high_watermark_moved()
+
+
+class Flush:
+    """One grouped flush: the metadata log first, as partitions may exist only because of it."""
+
+    __slots__ = ("metadata", "ticket")
+
+    def __init__(self, metadata: MetadataCommits | None, ticket: FlushTicket | None) -> None:
+        self.metadata = metadata
+        self.ticket = ticket
+
+    def run(self) -> None:
+        """Blocks until the bytes are on disk; called in the flusher's thread, touches no shared state."""
+        if self.metadata is not None:
+            self.metadata.run_flush()
+        if self.ticket is not None:
+            self.ticket.run()
+
+
+def _skip_tags(frame: memoryview, position: int) -> int:
+    """Behind the tagged fields of a request header; no tag is known there."""
+    if frame[position] == 0:
+        return position + 1
+    count, position = _read_varint(frame, position)
+    for _ in range(count):
+        _, position = _read_varint(frame, position)
+        size, position = _read_varint(frame, position)
+        position += size
+        if position > len(frame):
+            raise PeerError("a header tag is longer than the frame")
+    return position
+
+
+def _read_varint(frame: memoryview, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = frame[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+        if shift > 28:
+            raise PeerError("a varint is longer than five bytes")
+
+
+def _encode(api: table.Api, version: int, correlation_id: int, response: Message) -> Parts:
+    """A response as one frame; its first part is put in last, once the size is known."""
+    parts: Parts = [b""]
+    response.encode(parts, version)
+    size = 4
+    for part in parts:
+        size += len(part)
+    if version >= api.response_flexible_from:
+        parts[0] = _FLEXIBLE_ANSWER.pack(size + 1, correlation_id, 0)
+    else:
+        parts[0] = _PLAIN_ANSWER.pack(size, correlation_id)
+    return parts

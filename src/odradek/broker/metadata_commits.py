@@ -1,0 +1,94 @@
+"""Changes of the cluster's metadata on their way to disk: proposed → durable → visible.
+
+Commands are checked against ``proposed`` (everything appended), so that two requests in flight cannot
+both create one topic; clients see ``image`` (everything durable), so that nothing seen is taken back by a
+crash.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from odradek.cluster.controller import Change
+from odradek.cluster.fold import fold_all
+from odradek.cluster.image import ClusterImage
+from odradek.cluster.store import MetadataStore
+from odradek.core.errors import ApiError, ErrorCode
+
+Done = Callable[[ClusterImage], None]
+
+
+class MetadataCommits:
+    """Group commit of change records.
+
+    Invariant: folding the pending entries over ``image`` gives ``proposed``.
+    """
+
+    def __init__(
+        self,
+        store: MetadataStore,
+        image: ClusterImage,
+        apply: Callable[[ClusterImage], None],
+        on_dirty: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._apply = apply
+        self.image = image
+        self.proposed = image
+        self.on_dirty = on_dirty
+        """Called when something waits to be flushed; the server starts a flush."""
+        self._pending: deque[tuple[ClusterImage, Done]] = deque()
+        self._in_flight = 0
+        self._failure: OSError | None = None
+
+    def commit(self, change: Change, done: Done) -> None:
+        """Appends ``change`` and calls ``done(image)`` once it is durable and visible.
+
+        A change without records is done at once. Raises :class:`ApiError` when the metadata log cannot be
+        written.
+        """
+        if not change.records:
+            done(self.image)
+            return
+        if self._failure is not None:
+            raise ApiError(ErrorCode.KAFKA_STORAGE_ERROR, f"the metadata log failed: {self._failure}")
+        try:
+            index = self._store.append(change.records)
+        except OSError as error:
+            raise ApiError(ErrorCode.KAFKA_STORAGE_ERROR, f"the metadata log: {error}") from error
+        self.proposed = fold_all(self.proposed, change.records, index)
+        self._pending.append((self.proposed, done))
+        self.on_dirty()
+
+    @property
+    def is_dirty(self) -> bool:
+        return len(self._pending) > self._in_flight
+
+    def begin_flush(self) -> bool:
+        """Takes what is pending into the next flush; ``False`` when there is nothing."""
+        self._in_flight = len(self._pending)
+        return self._in_flight > 0
+
+    def run_flush(self) -> None:
+        """Blocks until everything appended before :meth:`begin_flush` is on disk."""
+        try:
+            self._store.flush()
+        except OSError as error:
+            self._failure = error
+
+    def finish_flush(self) -> None:
+        """Makes what was flushed visible and releases who waited for it.
+
+        After a failed flush nothing is known about what the disk holds (it may have dropped the dirty
+        pages), so the pending changes stay invisible and every later one is refused.
+        """
+        if self._failure is not None:
+            self._in_flight = 0
+            return
+        done_now = [self._pending.popleft() for _ in range(self._in_flight)]
+        self._in_flight = 0
+        if not done_now:
+            return
+        self.image = done_now[-1][0]
+        self._apply(self.image)
+        for _, done in done_now:
+            done(self.image)

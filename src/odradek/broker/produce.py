@@ -1,0 +1,208 @@
+"""Produce: appends record batches to partitions and answers when they are as safe as was asked.
+
+acks=0: no answer. acks=1: after the append. acks=all: once the high watermark covers the batch, which with
+``flush.messages=1`` means that it is on disk (design: the high watermark covers flushed data only).
+
+v3 brings magic 2 (KIP-98), v7 zstd (KIP-110), v8 per-record errors (KIP-467), v9 flexible versions, v10 the
+current leader for clients that asked the wrong broker (KIP-951), v11/v12 transactions version 2 (KIP-890),
+v13 topic ids (KIP-516). This is the hot path: one partition and no waiting is the case that must be cheap.
+"""
+
+from typing import TYPE_CHECKING
+
+from odradek.broker.partitions import Partition
+from odradek.broker.requests import Close, RequestContext, Wait
+from odradek.core.errors import ApiError, DamageError, ErrorCode
+from odradek.protocol.generated.produce import (
+    BatchIndexAndErrorMessage,
+    PartitionProduceData,
+    PartitionProduceResponse,
+    ProduceRequest,
+    ProduceResponse,
+    TopicProduceResponse,
+)
+
+if TYPE_CHECKING:
+    from odradek.broker.broker import Broker
+    from odradek.broker.partitions import Topic
+
+_ATTRIBUTES_LOW_BYTE = 22
+_ZSTD = 4
+_ZSTD_FROM_VERSION = 7
+_TOPIC_IDS_FROM_VERSION = 13
+
+
+def handle(
+    broker: "Broker", request: ProduceRequest, context: RequestContext
+) -> ProduceResponse | Wait | Close | None:
+    acks = request.acks
+    if acks not in (1, -1, 0):
+        return refuse(request, ErrorCode.INVALID_REQUIRED_ACKS, None)
+    if request.transactional_id is not None:
+        return refuse(
+            request, ErrorCode.INVALID_TXN_STATE, "transactions are not served by this version of Odradek"
+        )
+    version = context.api_version
+    topics = broker.topics
+    failed = False
+    responses = []
+    uncommitted: list[tuple[Partition, int, PartitionProduceResponse]] = []
+    for topic_data in request.topic_data:
+        if version < _TOPIC_IDS_FROM_VERSION:
+            topic = topics.by_name.get(topic_data.name)
+        else:
+            topic = topics.by_id.get(topic_data.topic_id)
+        partition_responses = []
+        for data in topic_data.partition_data:
+            response = _append(broker, topic, data, context, acks)
+            partition_responses.append(response)
+            if response.error_code:
+                failed = True
+            elif acks == -1:
+                partition = topic.partitions[data.index]  # type: ignore[union-attr]
+                log = partition.log
+                if log.high_watermark < log.log_end_offset:
+                    uncommitted.append((partition, log.log_end_offset, response))
+        responses.append(
+            TopicProduceResponse(
+                name=topic_data.name, topic_id=topic_data.topic_id, partition_responses=partition_responses
+            )
+        )
+    if acks == 0:
+        return Close("Produce with acks=0 failed, which only closing can tell") if failed else None
+    answer = ProduceResponse(responses=responses)
+    if not uncommitted:
+        return answer
+    return _Acknowledgement(broker, answer, uncommitted, request.timeout_ms).wait
+
+
+def _append(
+    broker: "Broker",
+    topic: "Topic | None",
+    data: PartitionProduceData,
+    context: RequestContext,
+    acks: int,
+) -> PartitionProduceResponse:
+    index = data.index
+    if topic is None or not 0 <= index < len(topic.partitions):
+        by_id = topic is None and context.api_version >= _TOPIC_IDS_FROM_VERSION
+        unknown = ErrorCode.UNKNOWN_TOPIC_ID if by_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        return _refuse_partition(index, unknown, None)
+    if topic.is_internal:
+        return _refuse_partition(
+            index, ErrorCode.INVALID_TOPIC_EXCEPTION, "internal topics are the broker's own"
+        )
+    partition = topic.partitions[index]
+    records = data.records
+    try:
+        if records is None:
+            raise ApiError(ErrorCode.INVALID_RECORD, "a produce request must have records")
+        if context.api_version < _ZSTD_FROM_VERSION and _codec(records) == _ZSTD:
+            raise ApiError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, "zstd needs Produce version 7 or higher")
+        appended = partition.log.append(records, context.now_ms, leader_epoch=partition.leader_epoch)
+    except ApiError as error:
+        return _refuse_append(index, error)
+    except DamageError as error:
+        return _refuse_partition(index, ErrorCode.KAFKA_STORAGE_ERROR, str(error))
+    log = partition.log
+    if log.high_watermark < log.log_end_offset:
+        broker.want_flush(acks == -1 or bool(partition.fetch_waiters))
+    elif partition.fetch_waiters or partition.waiters:
+        partition.high_watermark_moved()
+    return PartitionProduceResponse(
+        index=index,
+        base_offset=appended.base_offset,
+        log_append_time_ms=appended.log_append_time_ms,
+        log_start_offset=appended.log_start_offset,
+    )
+
+
+def _codec(records: memoryview) -> int:
+    return records[_ATTRIBUTES_LOW_BYTE] & 7 if len(records) > _ATTRIBUTES_LOW_BYTE else 0
+
+
+class _Acknowledgement:
+    """An acks=all answer that waits for the high watermark of its partitions."""
+
+    __slots__ = ("_answer", "_remaining", "wait")
+
+    def __init__(
+        self,
+        broker: "Broker",
+        answer: ProduceResponse,
+        uncommitted: list[tuple[Partition, int, PartitionProduceResponse]],
+        timeout_ms: int,
+    ) -> None:
+        self.wait = Wait()
+        self._answer = answer
+        self._remaining = len(uncommitted)
+        deadline_ms = broker.clock.monotonic_ms() + max(timeout_ms, 0)
+        for partition, next_offset, response in uncommitted:
+            broker.await_commit(
+                partition, next_offset, _PartitionAcknowledgement(self, response, deadline_ms)
+            )
+
+    def one_settled(self) -> None:
+        self._remaining -= 1
+        if self._remaining == 0:
+            self.wait.complete(self._answer)
+
+
+class _PartitionAcknowledgement:
+    __slots__ = ("_acknowledgement", "_response", "deadline_ms")
+
+    def __init__(
+        self, acknowledgement: _Acknowledgement, response: PartitionProduceResponse, deadline_ms: int
+    ) -> None:
+        self._acknowledgement = acknowledgement
+        self._response = response
+        self.deadline_ms: int | None = deadline_ms
+
+    def committed(self) -> None:
+        self._acknowledgement.one_settled()
+
+    def failed(self, code: ErrorCode) -> None:
+        response = self._response
+        response.error_code = code
+        response.base_offset = -1
+        response.log_append_time_ms = -1
+        response.log_start_offset = -1
+        self._acknowledgement.one_settled()
+
+
+def _refuse_partition(index: int, code: ErrorCode, message: str | None) -> PartitionProduceResponse:
+    return PartitionProduceResponse(
+        index=index,
+        error_code=code,
+        base_offset=-1,
+        log_append_time_ms=-1,
+        log_start_offset=-1,
+        error_message=message,
+    )
+
+
+def _refuse_append(index: int, error: ApiError) -> PartitionProduceResponse:
+    response = _refuse_partition(index, error.code, error.message)
+    response.record_errors = [
+        BatchIndexAndErrorMessage(batch_index=position, batch_index_error_message=reason)
+        for position, reason in getattr(error, "record_errors", ())
+    ]
+    return response
+
+
+def refuse(request: ProduceRequest, code: ErrorCode, message: str | None) -> ProduceResponse | Close:
+    """``code`` for every partition asked for; with acks=0 only closing the connection can tell."""
+    if request.acks == 0:
+        return Close(f"Produce with acks=0 failed: {code.name}")
+    return ProduceResponse(
+        responses=[
+            TopicProduceResponse(
+                name=topic.name,
+                topic_id=topic.topic_id,
+                partition_responses=[
+                    _refuse_partition(data.index, code, message) for data in topic.partition_data
+                ],
+            )
+            for topic in request.topic_data
+        ]
+    )

@@ -1,0 +1,103 @@
+"""What goes between the server and the broker: sessions, request contexts and answers.
+
+An answer is one of four: encoded parts (a reply), a :class:`Wait` that is completed later, ``None`` (the
+request wants no answer, Produce with acks=0), or a :class:`Close`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+Buffer = bytes | bytearray | memoryview
+Parts = list[Buffer]
+"""One response frame, size prefix included, as pieces to be written in order."""
+
+
+class Message(Protocol):
+    """What every generated response offers."""
+
+    def encode(self, parts: Any, version: int, /) -> None: ...
+
+
+class Session:
+    """One connection, as the broker sees it."""
+
+    __slots__ = ("client_host", "client_software", "host", "listener", "port", "principal")
+
+    def __init__(self, client_host: str, host: str, port: int, listener: str = "PLAINTEXT") -> None:
+        self.client_host = client_host
+        self.host = host
+        """The address that the client dialled: Metadata names it unless advertised.listeners is set."""
+        self.port = port
+        self.listener = listener
+        self.principal = "User:ANONYMOUS"
+        self.client_software: tuple[str, str] = ("", "")
+
+
+class RequestContext:
+    """One request: who asks, in which version, when (wall clock, milliseconds)."""
+
+    __slots__ = ("api_version", "client_id", "now_ms", "session")
+
+    def __init__(self, session: Session, api_version: int, client_id: str | None, now_ms: int) -> None:
+        self.session = session
+        self.api_version = api_version
+        self.client_id = client_id
+        self.now_ms = now_ms
+
+
+class Close(NamedTuple):
+    """The connection must end; ``reason`` is the one line that is logged."""
+
+    reason: str
+
+
+class Wait:
+    """An answer that is not there yet.
+
+    The handler keeps it and calls :meth:`complete` once, with the response message (or ``None`` for a
+    request without an answer). ``parts`` stays ``None`` until then.
+    """
+
+    __slots__ = ("_encode", "_notify", "_response", "is_complete", "on_abandoned", "parts")
+
+    def __init__(self) -> None:
+        self.parts: Parts | None = None
+        self.is_complete = False
+        self.on_abandoned: Callable[[], None] | None = None
+        """Called when the connection ends before the answer is there, so that nothing waits for nobody."""
+        self._response: Message | None = None
+        self._encode: Callable[[Message], Parts] | None = None
+        self._notify: Callable[[], None] | None = None
+
+    def complete(self, response: Message | None) -> None:
+        """Releases the answer; later calls are ignored (a timeout and its event may meet)."""
+        if self.is_complete:
+            return
+        self.is_complete = True
+        self.on_abandoned = None
+        self._response = response
+        if self._encode is not None:
+            self.parts = self._encode(response) if response is not None else []
+            if self._notify is not None:
+                self._notify()
+
+    def bind(self, encode: Callable[[Message], Parts]) -> None:
+        """Says how the response becomes bytes; the broker calls it when the handler returns."""
+        self._encode = encode
+        if self.is_complete:
+            self.parts = encode(self._response) if self._response is not None else []
+
+    def notify(self, callback: Callable[[], None]) -> None:
+        """Says whom to tell of completion; the server calls it when it queues the wait."""
+        self._notify = callback
+
+    def abandon(self) -> None:
+        """The connection is gone: nobody reads the answer any more."""
+        on_abandoned = self.on_abandoned
+        self.is_complete = True
+        self.on_abandoned = None
+        if on_abandoned is not None:
+            on_abandoned()
+
+
+Answer = Parts | Wait | Close | None

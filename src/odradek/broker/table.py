@@ -1,0 +1,98 @@
+"""The one table of APIs: what is served, by which module. ApiVersions announces exactly this.
+
+Handlers and their messages are imported when the first request of their kind comes, so that start-up
+pays for none of them. Version ranges are Kafka 4.3's (``protocol/apis.py``).
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from odradek.core.errors import ErrorCode
+from odradek.protocol import apis
+from odradek.protocol.headers import request_header_version, response_header_version
+
+API_VERSIONS = 18
+
+HANDLERS: dict[int, str] = {
+    0: "produce",
+    1: "fetch",
+    2: "list_offsets",
+    3: "metadata",
+    8: "offset_commit",
+    9: "offset_fetch",
+    10: "find_coordinator",
+    11: "join_group",
+    12: "heartbeat",
+    13: "leave_group",
+    14: "sync_group",
+    15: "describe_groups",
+    16: "list_groups",
+    18: "api_versions",
+    19: "create_topics",
+    20: "delete_topics",
+    21: "delete_records",
+    22: "init_producer_id",
+    23: "offset_for_leader_epoch",
+    32: "describe_configs",
+    33: "alter_configs",
+    35: "describe_log_dirs",
+    37: "create_partitions",
+    42: "delete_groups",
+    44: "incremental_alter_configs",
+    47: "offset_delete",
+    60: "describe_cluster",
+    75: "describe_topic_partitions",
+}
+"""API key → module of this room. Each module has ``handle(broker, request, context)`` and
+``refuse(request, code, message)``, the response that carries one error for everything asked."""
+
+
+class Api:
+    """One row of the table, its modules not yet imported."""
+
+    __slots__ = (
+        "decode",
+        "handle",
+        "highest_version",
+        "is_loaded",
+        "key",
+        "lowest_version",
+        "module",
+        "name",
+        "refuse",
+        "request_flexible_from",
+        "response_flexible_from",
+    )
+
+    def __init__(self, key: int, module: str) -> None:
+        description = apis.APIS[key]
+        self.key = key
+        self.name = description.name
+        self.module = module
+        self.lowest_version = description.lowest_version
+        self.highest_version = description.highest_version
+        versions = range(self.lowest_version, self.highest_version + 2)
+        self.request_flexible_from = next(
+            (version for version in versions if request_header_version(key, version) == 2), 32_767
+        )
+        self.response_flexible_from = next(
+            (version for version in versions if response_header_version(key, version) == 1), 32_767
+        )
+        self.is_loaded = False
+        self.decode: Callable[[memoryview, int, int], tuple[Any, int]]
+        self.handle: Callable[..., Any]
+        self.refuse: Callable[[Any, ErrorCode, str | None], Any]
+
+    def load(self) -> None:
+        """Imports the handler and the messages of this API."""
+        handler = import_module(f"odradek.broker.{self.module}")
+        self.handle = handler.handle
+        self.refuse = handler.refuse
+        self.decode = apis.load(self.key).request.decode
+        self.is_loaded = True
+
+
+def build() -> dict[int, Api]:
+    """The table, keyed by API key."""
+    return {key: Api(key, module) for key, module in HANDLERS.items()}

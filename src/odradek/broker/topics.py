@@ -1,0 +1,85 @@
+"""The topics that this node leads: what the image says should be here, made so in the log store."""
+
+import logging
+from typing import Any
+
+from odradek.broker.partitions import Partition, Topic
+from odradek.cluster.image import ClusterImage, TopicImage
+from odradek.core.config.broker import BrokerConfig
+from odradek.core.errors import ErrorCode
+from odradek.core.ids import TopicId, TopicPartition
+from odradek.storage.log import Log
+from odradek.storage.store import LogStore
+
+log = logging.getLogger("odradek.topics")
+
+
+class Topics:
+    """Topics by name and by id; follows the image through :meth:`apply`."""
+
+    def __init__(self, store: LogStore, config: BrokerConfig) -> None:
+        self._store = store
+        self._config = config
+        self.by_name: dict[str, Topic] = {}
+        self.by_id: dict[TopicId, Topic] = {}
+        self.waiting: set[Partition] = set()
+        """Partitions where someone waits for the high watermark."""
+        self._image: ClusterImage | None = None
+
+    def partition(self, name: str, index: int) -> Partition | None:
+        topic = self.by_name.get(name)
+        return topic.partition(index) if topic is not None else None
+
+    def partition_of(self, partition_log: Log) -> Partition | None:
+        """The partition that owns ``partition_log``, unless its topic is gone."""
+        name, index = partition_log.topic_partition
+        partition = self.partition(name, index)
+        return partition if partition is not None and partition.log is partition_log else None
+
+    def apply(self, image: ClusterImage) -> None:
+        """Creates, deletes and reconfigures logs so that they are what ``image`` says.
+
+        Called for durable images only, so a folder never precedes the record that explains it.
+        """
+        before, self._image = self._image, image
+        if before is not None and before.topics is image.topics and before.configs is image.configs:
+            return
+        for name, topic in list(self.by_name.items()):
+            wanted = image.topics.get(name)
+            if wanted is None or wanted.topic_id != topic.topic_id:
+                self._remove(topic)
+        configs_changed = before is None or before.configs is not image.configs
+        for name, topic_image in image.topics.items():
+            if before is None or configs_changed or before.topics.get(name) is not topic_image:
+                self._bring_up(topic_image, image)
+
+    def _bring_up(self, topic_image: TopicImage, image: ClusterImage) -> None:
+        topic = self.by_name.get(topic_image.name)
+        if topic is None:
+            topic = Topic(topic_image.name, topic_image.topic_id)
+        config = topic_log_config(self._config, image, topic_image)
+        for partition in topic.partitions:
+            partition.log.config = config
+        for index in range(len(topic.partitions), len(topic_image.partitions)):
+            key = TopicPartition(topic_image.name, index)
+            partition_log = self._store.logs.get(key)
+            if partition_log is None:
+                partition_log = self._store.create(key, topic_image.topic_id, config)
+            partition_log.config = config
+            topic.partitions.append(
+                Partition(topic, index, partition_log, topic_image.partitions[index].leader_epoch)
+            )
+        self.by_name[topic.name] = topic
+        self.by_id[topic.topic_id] = topic
+
+    def _remove(self, topic: Topic) -> None:
+        del self.by_name[topic.name]
+        del self.by_id[topic.topic_id]
+        for partition in topic.partitions:
+            self.waiting.discard(partition)
+            partition.fail_waiters(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+            self._store.delete(partition.topic_partition)
+
+
+def topic_log_config(config: BrokerConfig, image: ClusterImage, topic: TopicImage) -> Any:
+    raise NotImplementedError

@@ -1,0 +1,1 @@
+"""All of asyncio: sockets, timers, and the thread that flushes."""

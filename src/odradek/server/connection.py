@@ -1,0 +1,259 @@
+"""One client connection: bytes to frames, frames to the broker, answers back in the order of the requests.
+
+The hot path of the server. It keeps to: no task, no future and no copy per request; one ``writelines`` per
+wake-up. Reading stops while too many answers are outstanding or the peer does not read them (back-pressure).
+"""
+
+import asyncio
+import logging
+import struct
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+from odradek.broker.requests import Close, Parts, Session, Wait
+from odradek.server.buffers import FIRST_LARGEST_BYTES
+
+if TYPE_CHECKING:
+    from odradek.server.server import Server
+
+log = logging.getLogger("odradek.connection")
+
+_SIZE = struct.Struct(">i")
+MAX_OUTSTANDING = 128
+"""Requests of one connection that may be unanswered before it is read no further."""
+JOIN_BELOW_BYTES = 16 * 1024
+"""Pieces of small answers are joined: one copy is cheaper than many vectors to the kernel."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """State of one connection.
+
+    ``_own[:_filled]`` holds the head of a frame that has not arrived whole; ``_own is None`` between frames.
+    ``_queue`` holds answers in request order; only its head may be written. ``_closing`` says
+    that nothing more is read: the connection ends once the queue is empty.
+    """
+
+    __slots__ = (
+        "_closing",
+        "_filled",
+        "_own",
+        "_own_view",
+        "_queue",
+        "_reading_paused",
+        "_server",
+        "_writing_paused",
+        "last_active_ms",
+        "session",
+        "transport",
+    )
+
+    def __init__(self, server: "Server", listener: str) -> None:
+        self._server = server
+        self._own: bytearray | None = None
+        self._own_view: memoryview = server.pool.shared
+        self._filled = 0
+        self._queue: deque[Wait | Parts] = deque()
+        self._reading_paused = False
+        self._writing_paused = False
+        self._closing = False
+        self.last_active_ms = 0
+        self.session = Session("", "", 0, listener)
+        self.transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        local = transport.get_extra_info("sockname")
+        listener = self.session.listener
+        self.session = Session(peer[0] if peer else "", local[0], local[1], listener)
+        self.last_active_ms = self._server.clock.monotonic_ms()
+        self._server.opened(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._closing = True
+        queue, self._queue = self._queue, deque()
+        for answer in queue:
+            if type(answer) is Wait:
+                answer.abandon()
+        self._give_back_buffer()
+        self._server.closed(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        if self._own is None:
+            return self._server.pool.shared
+        return self._own_view[self._filled :]
+
+    def buffer_updated(self, count: int) -> None:
+        filled = self._filled + count
+        view = self._own_view
+        self.last_active_ms = self._server.now_ms
+        out: Parts = []
+        position = self._handle_frames(view, filled, out)
+        if out:
+            self._write(out)
+        if not self._closing:
+            self._keep(view, position, filled)
+        elif not self._queue:
+            self.transport.close()
+        self._server.settle()
+
+    def _handle_frames(self, view: memoryview, filled: int, out: Parts) -> int:
+        """Handles the whole frames in ``view[:filled]``; returns where the first partial one begins."""
+        server = self._server
+        handle = server.broker.handle
+        session = self.session
+        largest = server.max_frame_bytes
+        queue = self._queue
+        position = 0
+        while filled - position >= 4 and not self._closing:
+            (size,) = _SIZE.unpack_from(view, position)
+            if not 0 <= size <= largest:
+                self._refuse(f"a frame of {size} bytes was announced, socket.request.max.bytes is {largest}")
+                break
+            end = position + 4 + size
+            if end > filled:
+                break
+            if len(queue) >= MAX_OUTSTANDING or self._writing_paused:
+                self._pause_reading()
+                break
+            answer = handle(view[position + 4 : end], session)
+            position = end
+            if type(answer) is list:
+                if queue:
+                    queue.append(answer)
+                else:
+                    out += answer
+            elif type(answer) is Wait:
+                answer.notify(self._answer_is_ready)
+                queue.append(answer)
+            elif answer is not None:
+                self._refuse(cast(Close, answer).reason)
+        return position
+
+    def _keep(self, view: memoryview, position: int, filled: int) -> None:
+        """Keeps the partial frame at ``view[position:filled]``, in a buffer that it will fit whole."""
+        rest = filled - position
+        if rest == 0:
+            self._give_back_buffer()
+            return
+        needed = rest
+        if not self._reading_paused:
+            size = _SIZE.unpack_from(view, position)[0] + 4 if rest >= 4 else 4
+            # A lying length must not reserve memory: what exceeds the first grant grows as bytes arrive.
+            needed = max(min(size, max(FIRST_LARGEST_BYTES, 2 * rest)), rest + 1)
+        if self._own is not None and position == 0 and len(self._own) >= needed:
+            self._own_view = memoryview(self._own)[:needed]
+            self._filled = rest
+            return
+        buffer = self._server.pool.lend(needed)
+        buffer[:rest] = view[position:filled]
+        self._give_back_buffer()
+        self._own = buffer
+        # Reading ends with this frame, so that the next one starts at a buffer's start.
+        self._own_view = memoryview(buffer)[:needed]
+        self._filled = rest
+
+    def _give_back_buffer(self) -> None:
+        own, self._own = self._own, None
+        self._own_view = self._server.pool.shared
+        self._filled = 0
+        if own is not None:
+            self._server.pool.take_back(own)
+
+    def _answer_is_ready(self) -> None:
+        self._server.ready.append(self)
+
+    def drain(self) -> None:
+        """Writes what stands complete at the head of the queue, then reads on if that had stopped."""
+        queue = self._queue
+        out: Parts = []
+        while queue:
+            answer = queue[0]
+            if type(answer) is list:
+                out += answer
+            elif answer.parts is None:  # type: ignore[union-attr]
+                break
+            else:
+                out += answer.parts  # type: ignore[union-attr]
+            queue.popleft()
+        if out:
+            self._write(out)
+        if self._closing and not queue:
+            self.transport.close()
+        if self._reading_paused and not self._writing_paused and len(queue) < MAX_OUTSTANDING // 2:
+            self._resume_reading()
+
+    def _write(self, out: Parts) -> None:
+        if len(out) == 1:
+            self.transport.write(out[0])
+            return
+        self.transport.writelines(_coalesce(out))
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        if self._reading_paused and len(self._queue) < MAX_OUTSTANDING // 2:
+            self._resume_reading()
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused:
+            self._reading_paused = True
+            self.transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        """Handles the frames that were kept while paused, and goes on reading if they left room."""
+        if self._closing:
+            return
+        self._reading_paused = False
+        if self._filled:
+            out: Parts = []
+            position = self._handle_frames(self._own_view, self._filled, out)
+            if out:
+                self._write(out)
+            if not self._closing:
+                self._keep(self._own_view, position, self._filled)
+            elif not self._queue:
+                self.transport.close()
+            self._server.settle_soon()
+        if not self._reading_paused and not self._closing:
+            self.transport.resume_reading()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def _refuse(self, reason: str) -> None:
+        """Reads no further; what was asked before is still answered, then the connection ends."""
+        if not self._closing:
+            self._closing = True
+            log.info("closing the connection of %s: %s", self.session.client_host, reason)
+            self._pause_reading()
+            self._give_back_buffer()
+
+    def close(self, reason: str) -> None:
+        """Ends the connection at once for ``reason``, which is logged."""
+        self._refuse(reason)
+        self.transport.close()
+
+
+def _coalesce(parts: Parts) -> Parts:
+    """The same bytes in fewer pieces: runs of small pieces joined, large ones (records) left as they are."""
+    size = 0
+    for part in parts:
+        size += len(part)
+    if size <= JOIN_BELOW_BYTES:
+        return [b"".join(parts)]
+    joined: Parts = []
+    small: Parts = []
+    for part in parts:
+        if len(part) < JOIN_BELOW_BYTES:
+            small.append(part)
+            continue
+        if small:
+            joined.append(b"".join(small))
+            small = []
+        joined.append(part)
+    if small:
+        joined.append(b"".join(small))
+    return joined

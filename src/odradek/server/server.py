@@ -1,0 +1,184 @@
+"""The server: listeners, connections, the broker's timers and its flushes, on one event loop.
+
+Every entry from the loop into the broker ends in :meth:`Server.settle`: answers that became ready go out,
+and what became dirty is flushed. A flush starts at once when someone waits for it; else it lingers a few
+milliseconds, so that acks=1 traffic does not pay for a disk flush per wake-up.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Sequence
+
+from odradek.broker.broker import Broker, Flush
+from odradek.core.clock import Clock
+from odradek.core.config.broker import Listener
+from odradek.core.errors import StartupError
+from odradek.server.buffers import BufferPool
+from odradek.server.connection import Connection
+from odradek.server.flusher import Flusher
+
+log = logging.getLogger("odradek.server")
+
+LINGER_S = 0.01
+HOUSEKEEPING_S = 1.0
+BACKLOG = 1_024
+WRITE_BUFFER_HIGH_BYTES = 4 * 1024 * 1024
+WRITE_BUFFER_LOW_BYTES = 1024 * 1024
+
+
+class Server:
+    """Runs one broker on one loop."""
+
+    def __init__(self, broker: Broker, clock: Clock, loop: asyncio.AbstractEventLoop) -> None:
+        self.broker = broker
+        self.clock = clock
+        self.pool = BufferPool()
+        self.ready: list[Connection] = []
+        """Connections whose oldest answer may have become ready."""
+        self.now_ms = clock.monotonic_ms()
+        """Monotonic time, a second coarse: idleness needs no better, and the hot path no clock."""
+        self.max_frame_bytes = broker.config.socket_request_max_bytes
+        self._loop = loop
+        self._connections: set[Connection] = set()
+        self._per_host: Counter[str] = Counter()
+        self._listeners: list[asyncio.Server] = []
+        self._flusher = Flusher(loop, self._flushed)
+        self._flush_in_flight = False
+        self._is_stopping = False
+        self._flush_is_next = False
+        self._linger_handle: asyncio.TimerHandle | None = None
+        self._timer_handle: asyncio.TimerHandle | None = None
+        self._housekeeping_handle: asyncio.TimerHandle | None = None
+        broker.timers.on_earlier = self._arm_timer
+
+    async def start(self, listeners: Sequence[Listener]) -> list[tuple[str, int]]:
+        """Opens the listeners; returns the addresses that they are bound to.
+
+        Raises :class:`StartupError` when one cannot be opened.
+        """
+        addresses = []
+        for listener in listeners:
+            name = listener.name
+            try:
+                server = await self._loop.create_server(
+                    lambda name=name: Connection(self, name),  # type: ignore[misc]
+                    listener.host or None,
+                    listener.port,
+                    backlog=BACKLOG,
+                    reuse_address=True,
+                )
+            except OSError as error:
+                raise StartupError(
+                    f"cannot listen on {listener.host}:{listener.port}: {error.strerror or error}; "
+                    f"stop what uses that port, or choose another with --listen"
+                ) from error
+            self._listeners.append(server)
+            addresses += [socket.getsockname()[:2] for socket in server.sockets]
+        self._arm_timer()
+        self._housekeep()
+        self.settle()
+        return addresses
+
+    def opened(self, connection: Connection) -> None:
+        """Admits a connection, or closes it when a limit is reached."""
+        config = self.broker.config
+        host = connection.session.client_host
+        self._connections.add(connection)
+        self._per_host[host] += 1
+        connection.transport.set_write_buffer_limits(WRITE_BUFFER_HIGH_BYTES, WRITE_BUFFER_LOW_BYTES)
+        if len(self._connections) > config.max_connections:
+            connection.close(f"max.connections={config.max_connections} is reached")
+        elif self._per_host[host] > config.max_connections_per_ip:
+            connection.close(f"max.connections.per.ip={config.max_connections_per_ip} is reached")
+
+    def closed(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        host = connection.session.client_host
+        self._per_host[host] -= 1
+        if not self._per_host[host]:
+            del self._per_host[host]
+
+    def settle(self) -> None:
+        """Sends what became ready and starts the flush that became due."""
+        while self.ready:
+            ready, self.ready = self.ready, []
+            for connection in ready:
+                connection.drain()
+        broker = self.broker
+        if not broker.has_unflushed or self._flush_in_flight:
+            return
+        if broker.flush_is_urgent:
+            if not self._flush_is_next:
+                # Behind what other connections have sent in this very wake-up: it rides along.
+                self._flush_is_next = True
+                self._loop.call_soon(self._flush)
+        elif self._linger_handle is None:
+            self._linger_handle = self._loop.call_later(LINGER_S, self._flush)
+
+    def settle_soon(self) -> None:
+        self._loop.call_soon(self.settle)
+
+    def _flush(self) -> None:
+        self._flush_is_next = False
+        if self._linger_handle is not None:
+            self._linger_handle.cancel()
+            self._linger_handle = None
+        if self._flush_in_flight or self._is_stopping:
+            return
+        flush = self.broker.begin_flush()
+        if flush is not None:
+            self._flush_in_flight = True
+            self._flusher.submit(flush)
+
+    def _flushed(self, flush: Flush) -> None:
+        self._flush_in_flight = False
+        self.broker.finish_flush(flush)
+        self.settle()
+
+    def _arm_timer(self) -> None:
+        if self._timer_handle is not None:
+            self._timer_handle.cancel()
+            self._timer_handle = None
+        deadline_ms = self.broker.timers.next_deadline_ms()
+        if deadline_ms is not None:
+            delay_ms = max(deadline_ms - self.clock.monotonic_ms(), 0)
+            self._timer_handle = self._loop.call_later(delay_ms / 1_000, self._run_timers)
+
+    def _run_timers(self) -> None:
+        self._timer_handle = None
+        self.broker.run_timers()
+        self._arm_timer()
+        self.settle()
+
+    def _housekeep(self) -> None:
+        self.now_ms = self.clock.monotonic_ms()
+        limit_ms = self.broker.config.connections_max_idle_ms
+        if limit_ms > 0:
+            for connection in list(self._connections):
+                if self.now_ms - connection.last_active_ms > limit_ms:
+                    connection.close(f"idle for longer than connections.max.idle.ms={limit_ms}")
+        self.broker.housekeep()
+        self.settle()
+        self._housekeeping_handle = self._loop.call_later(HOUSEKEEPING_S, self._housekeep)
+
+    async def stop(self) -> None:
+        """Closes listeners and connections and flushes what was appended; the broker can then be closed."""
+        self._is_stopping = True
+        for listener in self._listeners:
+            listener.close()
+        self.broker.timers.on_earlier = None
+        for handle in (self._timer_handle, self._housekeeping_handle):
+            if handle is not None:
+                handle.cancel()
+        await asyncio.get_running_loop().run_in_executor(None, self._flusher.stop)
+        # What the flusher finished is announced by callbacks that are due now.
+        await asyncio.sleep(0)
+        last = self.broker.begin_flush()
+        if last is not None:
+            last.run()
+            self.broker.finish_flush(last)
+        self.settle()
+        for connection in list(self._connections):
+            connection.transport.close()
+        await asyncio.sleep(0)

@@ -1,0 +1,205 @@
+"""Frames in, answers out: with a broker that answers as each test says, and no socket."""
+
+import struct
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from odradek.broker.requests import Answer, Close, Session, Wait
+from odradek.server.buffers import BufferPool
+from odradek.server.connection import MAX_OUTSTANDING, Connection
+
+
+class FakeTransport:
+    def __init__(self) -> None:
+        self.written = b""
+        self.is_closed = False
+        self.is_reading = True
+
+    def get_extra_info(self, name: str) -> tuple[str, int]:
+        return ("127.0.0.1", 9092)
+
+    def write(self, data: bytes) -> None:
+        assert not self.is_closed
+        self.written += bytes(data)
+
+    def writelines(self, parts: list[bytes]) -> None:
+        for part in parts:
+            self.write(part)
+
+    def pause_reading(self) -> None:
+        self.is_reading = False
+
+    def resume_reading(self) -> None:
+        self.is_reading = True
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class FakeServer:
+    def __init__(self, handle: Callable[[memoryview, Session], Answer]) -> None:
+        self.broker = SimpleNamespace(handle=handle)
+        self.clock = SimpleNamespace(monotonic_ms=lambda: 0)
+        self.pool = BufferPool()
+        self.ready: list[Connection] = []
+        self.now_ms = 0
+        self.max_frame_bytes = 1_000_000
+
+    def opened(self, connection: Connection) -> None:
+        pass
+
+    def closed(self, connection: Connection) -> None:
+        pass
+
+    def settle(self) -> None:
+        while self.ready:
+            ready, self.ready = self.ready, []
+            for connection in ready:
+                connection.drain()
+
+    settle_soon = settle
+
+
+def connect(handle: Callable[[memoryview, Session], Answer]) -> tuple[Connection, FakeTransport, FakeServer]:
+    server = FakeServer(handle)
+    connection = Connection(server, "PLAINTEXT")  # type: ignore[arg-type]
+    transport = FakeTransport()
+    connection.connection_made(transport)  # type: ignore[arg-type]
+    return connection, transport, server
+
+
+def receive(connection: Connection, data: bytes) -> None:
+    """Hands ``data`` over as the loop would: into whatever buffer the connection offers."""
+    while data:
+        buffer = connection.get_buffer(-1)
+        count = min(len(buffer), len(data))
+        assert count > 0
+        buffer[:count] = data[:count]
+        data = data[count:]
+        connection.buffer_updated(count)
+
+
+def frame(body: bytes) -> bytes:
+    return struct.pack(">i", len(body)) + body
+
+
+def echo(view: memoryview, session: Session) -> Answer:
+    return [bytes(view)]
+
+
+class Later:
+    """Answers that are completed when the test says so."""
+
+    def __init__(self) -> None:
+        self.waits: list[Wait] = []
+
+    def handle(self, view: memoryview, session: Session) -> Answer:
+        body = bytes(view)
+        if body.startswith(b"now"):
+            return [body]
+        wait = Wait()
+        wait.bind(lambda response: [body])
+        self.waits.append(wait)
+        return wait
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    bodies=st.lists(st.binary(min_size=1, max_size=3_000) | st.just(b"x" * 70_000), max_size=8),
+    cuts=st.lists(st.integers(1, 40_000), min_size=1, max_size=20),
+)
+def test_frames_arrive_whole_however_the_bytes_are_cut(bodies: list[bytes], cuts: list[int]) -> None:
+    connection, transport, _ = connect(echo)
+    data = b"".join(map(frame, bodies))
+    index = 0
+    while data:
+        cut = cuts[index % len(cuts)]
+        index += 1
+        receive(connection, data[:cut])
+        data = data[cut:]
+    assert transport.written == b"".join(bodies)
+    assert connection._own is None, "nothing is held between frames"
+
+
+def test_answers_go_out_in_the_order_of_the_requests_when_one_waits() -> None:
+    later = Later()
+    connection, transport, server = connect(later.handle)
+    receive(connection, frame(b"wait1") + frame(b"now2") + frame(b"wait3") + frame(b"now4"))
+    assert transport.written == b""
+    later.waits[1].complete(SimpleNamespace())  # type: ignore[arg-type]
+    server.settle()
+    assert transport.written == b""
+    later.waits[0].complete(SimpleNamespace())  # type: ignore[arg-type]
+    server.settle()
+    assert transport.written == b"wait1now2wait3now4"
+
+
+def test_reading_stops_at_the_limit_of_outstanding_requests_and_goes_on_below_it() -> None:
+    later = Later()
+    connection, transport, server = connect(later.handle)
+    receive(connection, frame(b"wait") * (MAX_OUTSTANDING + 7))
+    assert len(later.waits) == MAX_OUTSTANDING
+    assert not transport.is_reading
+    for wait in list(later.waits):
+        wait.complete(SimpleNamespace())  # type: ignore[arg-type]
+    server.settle()
+    assert transport.is_reading
+    assert len(later.waits) == MAX_OUTSTANDING + 7
+
+
+def test_a_peer_that_does_not_read_is_not_read() -> None:
+    connection, transport, _ = connect(echo)
+    connection.pause_writing()
+    receive(connection, frame(b"one") + frame(b"two"))
+    assert transport.written == b""
+    assert not transport.is_reading
+    connection.resume_writing()
+    assert transport.written == b"onetwo"
+    assert transport.is_reading
+
+
+@pytest.mark.parametrize("size", [-1, -(1 << 31), 1_000_001, (1 << 31) - 1])
+def test_a_lying_length_closes_and_allocates_nothing(size: int) -> None:
+    connection, transport, _ = connect(echo)
+    receive(connection, struct.pack(">i", size) + b"abc")
+    assert transport.is_closed
+    assert connection._own is None
+
+
+def test_a_large_announced_frame_reserves_no_more_than_the_first_grant() -> None:
+    connection, _, server = connect(echo)
+    server.max_frame_bytes = 1 << 30
+    receive(connection, struct.pack(">i", 1 << 29) + b"abc")
+    assert connection._own is not None
+    assert len(connection._own) <= 2 * 1024 * 1024
+
+
+def test_what_was_asked_before_a_bad_request_is_answered_before_the_connection_ends() -> None:
+    later = Later()
+
+    def handle(view: memoryview, session: Session) -> Any:
+        return Close("bad") if bytes(view) == b"bad" else later.handle(view, session)
+
+    connection, transport, server = connect(handle)
+    receive(connection, frame(b"wait") + frame(b"bad") + frame(b"never"))
+    assert not transport.is_closed
+    later.waits[0].complete(SimpleNamespace())  # type: ignore[arg-type]
+    server.settle()
+    assert transport.written == b"wait"
+    assert transport.is_closed
+    assert len(later.waits) == 1
+
+
+def test_a_lost_connection_abandons_what_waits() -> None:
+    later = Later()
+    connection, _, _ = connect(later.handle)
+    receive(connection, frame(b"wait"))
+    abandoned = []
+    later.waits[0].on_abandoned = lambda: abandoned.append(True)
+    connection.connection_lost(None)
+    assert abandoned == [True]
