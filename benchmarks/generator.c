@@ -1,0 +1,704 @@
+/*
+ * Load generator for brokers that speak Kafka's protocol: one thread, epoll, requests encoded beforehand.
+ *
+ *   generator load    PLAN PORT CONNECTIONS DEPTH WARMUP_S SECONDS MAX_BYTES MAX_REQUESTS BROKER_PID
+ *   generator latency PLAN PORT RATE WARMUP_S SECONDS BROKER_PID
+ *
+ * `load` keeps DEPTH requests in flight on each of CONNECTIONS connections (closed loop). The measured window opens
+ * after WARMUP_S and closes after SECONDS or MAX_BYTES (0: no limit), whichever comes first; with MAX_REQUESTS > 0
+ * it sends exactly that many requests instead, to fill a topic.
+ * `latency` sends frame 0 (a produce request) RATE times a second on one connection, follows the partition with
+ * frame 1 (a fetch that long-polls) on another, and measures from the time a record was due to be sent until it is
+ * read. A late sender therefore counts against the broker that made it late.
+ *
+ * PLAN is written by plan.py; its layout is described there. The answer is one JSON object on stdout. The CPU time of
+ * the broker is read from /proc/BROKER_PID/stat (user + system, all threads, reaped children) at both ends of the
+ * window. Any error code in any answer ends the run with exit status 3.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <endian.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAX_FRAMES 64
+#define MAX_CONNECTIONS 256
+#define MAX_DEPTH 64
+#define MAX_ERROR_POSITIONS 64
+#define HEAD_BYTES 4096
+#define SMALL_FRAME 2048
+#define RECEIVE_BYTES (256 * 1024)
+#define HISTOGRAM_BUCKETS (64 * 40)
+#define CORRELATION_POSITION 8
+#define DRAIN_NS 20000000000LL
+#define LATENCY_BUFFER (4 * 1024 * 1024)
+
+static void fail(const char *message) {
+    fprintf(stderr, "generator: %s\n", message);
+    exit(1);
+}
+
+static void fail_errno(const char *message) {
+    fprintf(stderr, "generator: %s: %s\n", message, strerror(errno));
+    exit(1);
+}
+
+static int64_t now_ns(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+static uint32_t read_u32(const uint8_t *bytes) {
+    uint32_t value;
+    memcpy(&value, bytes, 4);
+    return be32toh(value);
+}
+
+static int64_t read_i64(const uint8_t *bytes) {
+    uint64_t value;
+    memcpy(&value, bytes, 8);
+    return (int64_t)be64toh(value);
+}
+
+static void write_u32(uint8_t *bytes, uint32_t value) {
+    value = htobe32(value);
+    memcpy(bytes, &value, 4);
+}
+
+static void write_i64(uint8_t *bytes, int64_t value) {
+    uint64_t swapped = htobe64((uint64_t)value);
+    memcpy(bytes, &swapped, 8);
+}
+
+/* ---- latency histogram: 64 steps per power of two, so a percentile is at most 1.6 % too high ---- */
+
+static uint64_t histogram[HISTOGRAM_BUCKETS];
+static uint64_t histogram_count;
+static double histogram_sum_ns;
+static uint64_t histogram_max_ns;
+
+static void histogram_reset(void) {
+    memset(histogram, 0, sizeof histogram);
+    histogram_count = 0;
+    histogram_sum_ns = 0;
+    histogram_max_ns = 0;
+}
+
+static void histogram_add(int64_t elapsed_ns) {
+    uint64_t value = elapsed_ns < 0 ? 0 : (uint64_t)elapsed_ns;
+    unsigned bucket = (unsigned)value;
+    if (value >= 64) {
+        unsigned shift = 57 - (unsigned)__builtin_clzll(value);
+        bucket = shift * 64 + (unsigned)(value >> shift);
+    }
+    if (bucket >= HISTOGRAM_BUCKETS)
+        bucket = HISTOGRAM_BUCKETS - 1;
+    histogram[bucket]++;
+    histogram_count++;
+    histogram_sum_ns += (double)value;
+    if (value > histogram_max_ns)
+        histogram_max_ns = value;
+}
+
+static double bucket_upper_us(unsigned bucket) {
+    if (bucket < 128)
+        return bucket / 1000.0;
+    unsigned shift = bucket / 64 - 1;
+    return (double)((uint64_t)(bucket - shift * 64 + 1) << shift) / 1000.0;
+}
+
+static double percentile_us(double fraction) {
+    uint64_t wanted = (uint64_t)(fraction * (double)histogram_count);
+    uint64_t seen = 0;
+    for (unsigned bucket = 0; bucket < HISTOGRAM_BUCKETS; bucket++) {
+        seen += histogram[bucket];
+        if (seen > wanted)
+            return bucket_upper_us(bucket);
+    }
+    return (double)histogram_max_ns / 1000.0;
+}
+
+static void print_latency(void) {
+    printf("\"latency_us\": {\"count\": %llu, \"mean\": %.1f, \"p50\": %.1f, \"p90\": %.1f, \"p99\": %.1f, "
+           "\"p99_9\": %.1f, \"max\": %.1f}",
+           (unsigned long long)histogram_count,
+           histogram_count ? histogram_sum_ns / (double)histogram_count / 1000.0 : 0.0, percentile_us(0.5),
+           percentile_us(0.9), percentile_us(0.99), percentile_us(0.999), (double)histogram_max_ns / 1000.0);
+}
+
+/* ---- CPU time ---- */
+
+static double process_cpu_s(long pid) {
+    if (pid <= 0)
+        return 0;
+    char path[64], line[2048];
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        fail("the broker's process is gone");
+    size_t length = fread(line, 1, sizeof line - 1, file);
+    fclose(file);
+    line[length] = 0;
+    char *after_name = strrchr(line, ')');
+    unsigned long long user = 0, system = 0;
+    long long child_user = 0, child_system = 0;
+    if (after_name == NULL || sscanf(after_name + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %lld %lld",
+                                     &user, &system, &child_user, &child_system) != 4)
+        fail("cannot read the broker's CPU time");
+    return (double)(user + system + (unsigned long long)(child_user + child_system)) / (double)sysconf(_SC_CLK_TCK);
+}
+
+static double own_cpu_s(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec +
+           ((double)usage.ru_utime.tv_usec + (double)usage.ru_stime.tv_usec) / 1e6;
+}
+
+/* ---- the plan: what to send and what a good answer looks like ---- */
+
+struct frame {
+    uint32_t length;            /* with the size prefix */
+    uint32_t payload_bytes;     /* counted for each answer; 0: the answer's own length */
+    uint32_t offset_position;   /* where the fetch offset lies; 0: nothing to patch */
+    int64_t first_offset;
+    int64_t offset_step;
+    int64_t end_offset;         /* wraps to first_offset here */
+    uint32_t minimum_answer;    /* bytes after the size prefix */
+    uint32_t records_position;  /* fetch, latency mode: the length of the records in the answer's body */
+    uint32_t error_count;
+    uint32_t errors[MAX_ERROR_POSITIONS]; /* int16 error codes, from the start of the answer's body */
+    uint32_t head_bytes;
+    uint8_t *bytes;
+};
+
+static struct frame frames[MAX_FRAMES];
+static unsigned frame_count;
+
+static uint64_t plan_number(FILE *file, int bytes) {
+    uint8_t raw[8];
+    if (fread(raw, 1, (size_t)bytes, file) != (size_t)bytes)
+        fail("the plan ends early");
+    return bytes == 4 ? read_u32(raw) : (uint64_t)read_i64(raw);
+}
+
+static void read_plan(const char *path) {
+    FILE *file = fopen(path, "rb");
+    if (file == NULL)
+        fail_errno(path);
+    frame_count = (unsigned)plan_number(file, 4);
+    if (frame_count == 0 || frame_count > MAX_FRAMES)
+        fail("the plan has no frames, or too many");
+    for (unsigned i = 0; i < frame_count; i++) {
+        struct frame *frame = &frames[i];
+        frame->length = (uint32_t)plan_number(file, 4);
+        frame->payload_bytes = (uint32_t)plan_number(file, 4);
+        frame->offset_position = (uint32_t)plan_number(file, 4);
+        frame->first_offset = (int64_t)plan_number(file, 8);
+        frame->offset_step = (int64_t)plan_number(file, 8);
+        frame->end_offset = (int64_t)plan_number(file, 8);
+        frame->minimum_answer = (uint32_t)plan_number(file, 4);
+        frame->records_position = (uint32_t)plan_number(file, 4);
+        frame->error_count = (uint32_t)plan_number(file, 4);
+        if (frame->error_count > MAX_ERROR_POSITIONS)
+            fail("the plan has too many error positions");
+        for (uint32_t e = 0; e < frame->error_count; e++) {
+            frame->errors[e] = (uint32_t)plan_number(file, 4);
+            if (frame->errors[e] + 2 > frame->head_bytes)
+                frame->head_bytes = frame->errors[e] + 2;
+        }
+        if (frame->head_bytes < 4)
+            frame->head_bytes = 4;
+        if (frame->head_bytes + 4 > HEAD_BYTES)
+            fail("the plan's error positions are too far into the answer");
+        if (frame->offset_position != 0 && frame->length > SMALL_FRAME)
+            fail("a frame with a fetch offset must be small");
+        frame->bytes = malloc(frame->length);
+        if (frame->bytes == NULL || fread(frame->bytes, 1, frame->length, file) != frame->length)
+            fail("the plan ends early");
+    }
+    fclose(file);
+}
+
+static void check_answer(const struct frame *frame, const uint8_t *body, uint32_t size, uint32_t correlation) {
+    if (read_u32(body) != correlation)
+        fail("an answer has the wrong correlation id");
+    for (uint32_t e = 0; e < frame->error_count; e++) {
+        int code = (int16_t)(body[frame->errors[e]] << 8 | body[frame->errors[e] + 1]);
+        if (code != 0) {
+            fprintf(stderr, "generator: the broker answered with error code %d\n", code);
+            exit(3);
+        }
+    }
+    if (size < frame->minimum_answer) {
+        fprintf(stderr, "generator: an answer of %u bytes is shorter than the %u expected\n", size,
+                frame->minimum_answer);
+        exit(3);
+    }
+}
+
+/* ---- connections ---- */
+
+struct connection {
+    int socket;
+    const struct frame *frame;
+    unsigned in_flight;
+    uint32_t next_correlation; /* of the next request to send; requests [oldest, next) are in flight */
+    uint32_t oldest_correlation;
+    int64_t sent_ns[MAX_DEPTH];
+    int64_t next_offset;
+    /* small frames: copies of whole requests still to be sent */
+    uint8_t *output;
+    size_t output_start, output_end;
+    /* large frames: one request partly sent */
+    uint8_t header[12];
+    size_t large_sent; /* 0: none under way */
+    int wants_output;
+    /* the answer being read */
+    uint8_t head[HEAD_BYTES];
+    uint32_t head_filled;
+    uint64_t skip; /* bytes of the answer that remain after its head */
+    uint32_t answer_size;
+};
+
+static struct connection connections[MAX_CONNECTIONS];
+static uint8_t *receive_buffer;
+static int poller;
+static int sending = 1;
+static int64_t requests_left = -1; /* -1: no limit */
+static uint64_t answered, answered_bytes;
+static unsigned total_in_flight;
+
+static int open_socket(int port) {
+    int handle = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    int on = 1;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (handle < 0 || connect(handle, (struct sockaddr *)&address, sizeof address) != 0)
+        fail_errno("connect");
+    setsockopt(handle, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return handle;
+}
+
+static void watch(struct connection *connection, int operation, int wants_output) {
+    struct epoll_event event = {.events = EPOLLIN | (wants_output ? EPOLLOUT : 0), .data.ptr = connection};
+    if (epoll_ctl(poller, operation, connection->socket, &event) != 0)
+        fail_errno("epoll_ctl");
+    connection->wants_output = wants_output;
+}
+
+static int may_send(const struct connection *connection, unsigned depth) {
+    return sending && connection->in_flight < depth && requests_left != 0;
+}
+
+static void note_sent(struct connection *connection, int64_t now) {
+    connection->sent_ns[connection->next_correlation % MAX_DEPTH] = now;
+    connection->next_correlation++;
+    connection->in_flight++;
+    total_in_flight++;
+    if (requests_left > 0)
+        requests_left--;
+}
+
+static ssize_t checked_send(ssize_t sent) {
+    if (sent >= 0)
+        return sent;
+    if (errno == EAGAIN || errno == EINTR)
+        return 0;
+    fail_errno("send");
+    return 0;
+}
+
+/* Returns whether something is left over because the socket is full. */
+static int send_small(struct connection *connection, unsigned depth, int64_t now) {
+    const struct frame *frame = connection->frame;
+    if (connection->output_start == connection->output_end) {
+        connection->output_start = connection->output_end = 0;
+        while (may_send(connection, depth)) {
+            uint8_t *request = connection->output + connection->output_end;
+            memcpy(request, frame->bytes, frame->length);
+            write_u32(request + CORRELATION_POSITION, connection->next_correlation);
+            if (frame->offset_position != 0) {
+                write_i64(request + frame->offset_position, connection->next_offset);
+                connection->next_offset += frame->offset_step;
+                if (connection->next_offset >= frame->end_offset)
+                    connection->next_offset = frame->first_offset;
+            }
+            connection->output_end += frame->length;
+            note_sent(connection, now);
+        }
+    }
+    size_t length = connection->output_end - connection->output_start;
+    if (length == 0)
+        return 0;
+    ssize_t sent = checked_send(
+        send(connection->socket, connection->output + connection->output_start, length, MSG_DONTWAIT | MSG_NOSIGNAL));
+    connection->output_start += (size_t)sent;
+    return connection->output_start != connection->output_end;
+}
+
+static int send_large(struct connection *connection, unsigned depth, int64_t now) {
+    const struct frame *frame = connection->frame;
+    for (;;) {
+        if (connection->large_sent == 0) {
+            if (!may_send(connection, depth))
+                return 0;
+            memcpy(connection->header, frame->bytes, 12);
+            write_u32(connection->header + CORRELATION_POSITION, connection->next_correlation);
+            note_sent(connection, now);
+        }
+        size_t done = connection->large_sent;
+        size_t in_header = done < 12 ? 12 - done : 0;
+        size_t body_done = done < 12 ? 12 : done;
+        struct iovec parts[2] = {{connection->header + (12 - in_header), in_header},
+                                 {frame->bytes + body_done, frame->length - body_done}};
+        struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+        ssize_t sent = checked_send(sendmsg(connection->socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL));
+        connection->large_sent += (size_t)sent;
+        if (connection->large_sent < frame->length)
+            return 1;
+        connection->large_sent = 0;
+    }
+}
+
+static void send_more(struct connection *connection, unsigned depth, int64_t now) {
+    int left_over = connection->frame->length <= SMALL_FRAME ? send_small(connection, depth, now)
+                                                             : send_large(connection, depth, now);
+    if (left_over != connection->wants_output)
+        watch(connection, EPOLL_CTL_MOD, left_over);
+}
+
+static void finish_answer(struct connection *connection, int64_t now) {
+    histogram_add(now - connection->sent_ns[connection->oldest_correlation % MAX_DEPTH]);
+    connection->oldest_correlation++;
+    connection->in_flight--;
+    total_in_flight--;
+    answered++;
+    answered_bytes += connection->frame->payload_bytes ? connection->frame->payload_bytes : connection->answer_size;
+    connection->head_filled = 0;
+}
+
+static void take_bytes(struct connection *connection, const uint8_t *bytes, size_t length, int64_t now) {
+    const struct frame *frame = connection->frame;
+    while (length > 0) {
+        if (connection->skip > 0) {
+            size_t skipped = length < connection->skip ? length : (size_t)connection->skip;
+            connection->skip -= skipped;
+            bytes += skipped;
+            length -= skipped;
+            if (connection->skip == 0)
+                finish_answer(connection, now);
+            continue;
+        }
+        uint32_t wanted = connection->head_filled < 4 ? 4 : frame->head_bytes + 4;
+        uint32_t taken = wanted - connection->head_filled;
+        if (taken > length)
+            taken = (uint32_t)length;
+        memcpy(connection->head + connection->head_filled, bytes, taken);
+        connection->head_filled += taken;
+        bytes += taken;
+        length -= taken;
+        if (connection->head_filled == 4) {
+            connection->answer_size = read_u32(connection->head);
+            if (connection->answer_size < frame->head_bytes)
+                fail("an answer is too short to hold its error codes");
+        } else if (connection->head_filled == frame->head_bytes + 4) {
+            check_answer(frame, connection->head + 4, connection->answer_size, connection->oldest_correlation);
+            connection->skip = connection->answer_size - frame->head_bytes;
+            if (connection->skip == 0)
+                finish_answer(connection, now);
+        }
+    }
+}
+
+static void receive(struct connection *connection) {
+    for (;;) {
+        ssize_t length = recv(connection->socket, receive_buffer, RECEIVE_BYTES, MSG_DONTWAIT);
+        if (length == 0)
+            fail("the broker closed a connection");
+        if (length < 0) {
+            if (errno == EAGAIN || errno == EINTR)
+                return;
+            fail_errno("recv");
+        }
+        take_bytes(connection, receive_buffer, (size_t)length, now_ns());
+        if (length < RECEIVE_BYTES)
+            return;
+    }
+}
+
+static void poll_once(unsigned depth, int timeout_ms) {
+    struct epoll_event events[64];
+    int count = epoll_wait(poller, events, 64, timeout_ms);
+    for (int i = 0; i < count; i++) {
+        struct connection *connection = events[i].data.ptr;
+        if (events[i].events & ~EPOLLOUT)
+            receive(connection);
+        send_more(connection, depth, now_ns());
+    }
+}
+
+static void open_connections(unsigned count, int port) {
+    for (unsigned i = 0; i < count; i++) {
+        struct connection *connection = &connections[i];
+        const struct frame *frame = &frames[i % frame_count];
+        connection->frame = frame;
+        connection->socket = open_socket(port);
+        connection->output = malloc((size_t)SMALL_FRAME * MAX_DEPTH);
+        if (connection->output == NULL)
+            fail("out of memory");
+        connection->next_offset = frame->first_offset;
+        if (frame->offset_position != 0) { /* spread the readers over the partition */
+            int64_t batches = (frame->end_offset - frame->first_offset) / frame->offset_step;
+            connection->next_offset += batches * i / count * frame->offset_step;
+        }
+        watch(connection, EPOLL_CTL_ADD, 0);
+    }
+}
+
+static int run_load(int argc, char **argv) {
+    if (argc != 11)
+        fail("load needs PLAN PORT CONNECTIONS DEPTH WARMUP_S SECONDS MAX_BYTES MAX_REQUESTS BROKER_PID");
+    read_plan(argv[2]);
+    unsigned count = (unsigned)atoi(argv[4]), depth = (unsigned)atoi(argv[5]);
+    double warmup_s = atof(argv[6]), window_s = atof(argv[7]);
+    uint64_t max_bytes = strtoull(argv[8], NULL, 10);
+    int64_t max_requests = atoll(argv[9]);
+    long pid = atol(argv[10]);
+    if (count == 0 || count > MAX_CONNECTIONS || depth == 0 || depth > MAX_DEPTH)
+        fail("too many connections, or too many requests in flight");
+    requests_left = max_requests > 0 ? max_requests : -1;
+    open_connections(count, atoi(argv[3]));
+
+    int64_t start = now_ns(), opened = 0, closed = 0;
+    double broker_cpu = 0, generator_cpu = 0;
+    const char *stopped_by = "time";
+    for (unsigned i = 0; i < count; i++)
+        send_more(&connections[i], depth, now_ns());
+    for (;;) {
+        poll_once(depth, 10);
+        int64_t now = now_ns();
+        if (opened == 0) {
+            if (max_requests > 0 || (double)(now - start) >= warmup_s * 1e9) {
+                if (max_requests <= 0) {
+                    histogram_reset();
+                    answered = answered_bytes = 0;
+                }
+                broker_cpu = process_cpu_s(pid);
+                generator_cpu = own_cpu_s();
+                opened = max_requests > 0 ? start : now_ns();
+            }
+            continue;
+        }
+        if (max_requests > 0 ? requests_left == 0 && total_in_flight == 0
+                             : (double)(now - opened) >= window_s * 1e9)
+            break;
+        if (max_bytes > 0 && answered_bytes >= max_bytes) {
+            stopped_by = "bytes";
+            break;
+        }
+    }
+    closed = now_ns();
+    broker_cpu = process_cpu_s(pid) - broker_cpu;
+    generator_cpu = own_cpu_s() - generator_cpu;
+    printf("{\"requests\": %llu, \"bytes\": %llu, \"seconds\": %.6f, \"broker_cpu_s\": %.3f, "
+           "\"generator_cpu_s\": %.3f, \"stopped_by\": \"%s\", ",
+           (unsigned long long)answered, (unsigned long long)answered_bytes, (double)(closed - opened) / 1e9,
+           broker_cpu, generator_cpu, stopped_by);
+    print_latency();
+    printf("}\n");
+
+    sending = 0;
+    while (total_in_flight > 0 && now_ns() - closed < DRAIN_NS)
+        poll_once(depth, 10);
+    if (total_in_flight > 0)
+        fail("requests were left unanswered for 20 s");
+    return 0;
+}
+
+/* ---- end-to-end latency ---- */
+
+struct reader {
+    int socket;
+    uint8_t *buffer;
+    size_t filled;
+    uint32_t correlation;
+    int64_t next_offset;
+};
+
+static void send_all(int socket, const uint8_t *bytes, size_t length) {
+    while (length > 0) {
+        ssize_t sent = send(socket, bytes, length, MSG_NOSIGNAL);
+        if (sent < 0)
+            fail_errno("send");
+        bytes += sent;
+        length -= (size_t)sent;
+    }
+}
+
+static void send_fetch(struct reader *reader, const struct frame *frame) {
+    write_u32(frame->bytes + CORRELATION_POSITION, reader->correlation);
+    write_i64(frame->bytes + frame->offset_position, reader->next_offset);
+    send_all(reader->socket, frame->bytes, frame->length);
+}
+
+/* Reads one whole answer when it is there; returns its size, or 0. */
+static uint32_t receive_answer(struct reader *reader) {
+    ssize_t length = recv(reader->socket, reader->buffer + reader->filled, LATENCY_BUFFER - reader->filled, MSG_DONTWAIT);
+    if (length == 0)
+        fail("the broker closed a connection");
+    if (length < 0 && errno != EAGAIN && errno != EINTR)
+        fail_errno("recv");
+    if (length > 0)
+        reader->filled += (size_t)length;
+    if (reader->filled < 4)
+        return 0;
+    uint32_t size = read_u32(reader->buffer);
+    if (size + 4 > LATENCY_BUFFER)
+        fail("an answer is too large");
+    return reader->filled >= size + 4 ? size : 0;
+}
+
+static void drop_answer(struct reader *reader, uint32_t size) {
+    reader->filled -= size + 4;
+    memmove(reader->buffer, reader->buffer + size + 4, reader->filled);
+    reader->correlation++;
+}
+
+/* The offset after the last record in a fetch answer. Each record's latency counts from when it was due. */
+static int64_t take_records(const struct frame *frame, const uint8_t *body, uint32_t size, int64_t next_offset,
+                            const int64_t *due_ns, int64_t now) {
+    size_t position = frame->records_position;
+    uint64_t length = 0;
+    for (int shift = 0; position < size; shift += 7) {
+        uint8_t byte = body[position++];
+        length |= (uint64_t)(byte & 0x7f) << shift;
+        if (!(byte & 0x80))
+            break;
+    }
+    size_t end = position + (length ? length - 1 : 0);
+    if (end > size)
+        fail("a fetch answer is malformed");
+    while (position + 61 <= end) {
+        int64_t last = read_i64(body + position) + (int64_t)read_u32(body + position + 23);
+        size_t batch = (size_t)read_u32(body + position + 8) + 12;
+        if (position + batch > end)
+            break;
+        for (; next_offset <= last; next_offset++)
+            if (due_ns[next_offset] != 0)
+                histogram_add(now - due_ns[next_offset]);
+        position += batch;
+    }
+    return next_offset;
+}
+
+static int run_latency(int argc, char **argv) {
+    if (argc != 8)
+        fail("latency needs PLAN PORT RATE WARMUP_S SECONDS BROKER_PID");
+    read_plan(argv[2]);
+    if (frame_count != 2)
+        fail("latency needs a plan of two frames");
+    int port = atoi(argv[3]);
+    double rate = atof(argv[4]), warmup_s = atof(argv[5]), window_s = atof(argv[6]);
+    long pid = atol(argv[7]);
+    int64_t total = (int64_t)(rate * (warmup_s + window_s)), warmup = (int64_t)(rate * warmup_s);
+    struct frame *produce = &frames[0];
+    const struct frame *fetch = &frames[1];
+    int64_t *due_ns = calloc((size_t)total + 1, sizeof *due_ns);
+    struct reader producer = {.socket = open_socket(port), .buffer = malloc(LATENCY_BUFFER)};
+    struct reader consumer = {.socket = open_socket(port), .buffer = malloc(LATENCY_BUFFER)};
+    int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+    if (due_ns == NULL || producer.buffer == NULL || consumer.buffer == NULL || timer < 0)
+        fail("out of memory");
+    prctl(PR_SET_TIMERSLACK, 1UL);
+    int sources[3] = {timer, producer.socket, consumer.socket};
+    for (int i = 0; i < 3; i++) {
+        struct epoll_event event = {.events = EPOLLIN, .data.fd = sources[i]};
+        if (epoll_ctl(poller, EPOLL_CTL_ADD, sources[i], &event) != 0)
+            fail_errno("epoll_ctl");
+    }
+    send_fetch(&consumer, fetch);
+
+    int64_t interval_ns = (int64_t)(1e9 / rate), start = now_ns() + 20000000LL, sent = 0;
+    struct itimerspec schedule = {{interval_ns / 1000000000, interval_ns % 1000000000},
+                                  {start / 1000000000, start % 1000000000}};
+    timerfd_settime(timer, TFD_TIMER_ABSTIME, &schedule, NULL);
+    double broker_cpu = 0;
+    int64_t opened = 0;
+    while (consumer.next_offset < total) {
+        struct epoll_event events[8];
+        int count = epoll_wait(poller, events, 8, 1000);
+        int64_t now = now_ns();
+        if (now - start > (int64_t)((warmup_s + window_s) * 1e9) + DRAIN_NS)
+            fail("records did not reach the consumer within 20 s");
+        for (int i = 0; i < count; i++) {
+            uint32_t size;
+            if (events[i].data.fd == timer) {
+                uint64_t ticks;
+                if (read(timer, &ticks, sizeof ticks) < 0)
+                    continue;
+                for (; sent < total && start + sent * interval_ns <= now; sent++) {
+                    if (sent == warmup) {
+                        broker_cpu = process_cpu_s(pid);
+                        opened = now;
+                    }
+                    due_ns[sent] = sent >= warmup ? start + sent * interval_ns : 0;
+                    write_u32(produce->bytes + CORRELATION_POSITION, (uint32_t)sent);
+                    send_all(producer.socket, produce->bytes, produce->length);
+                }
+            } else if (events[i].data.fd == producer.socket) {
+                for (size = receive_answer(&producer); size > 0; size = receive_answer(&producer)) {
+                    check_answer(produce, producer.buffer + 4, size, producer.correlation);
+                    drop_answer(&producer, size);
+                }
+            } else {
+                size = receive_answer(&consumer);
+                if (size == 0)
+                    continue;
+                now = now_ns();
+                check_answer(fetch, consumer.buffer + 4, size, consumer.correlation);
+                consumer.next_offset =
+                    take_records(fetch, consumer.buffer + 4, size, consumer.next_offset, due_ns, now);
+                drop_answer(&consumer, size);
+                if (consumer.next_offset < total)
+                    send_fetch(&consumer, fetch);
+            }
+        }
+    }
+    int64_t closed = now_ns();
+    printf("{\"requests\": %lld, \"bytes\": %lld, \"seconds\": %.6f, \"broker_cpu_s\": %.3f, "
+           "\"generator_cpu_s\": %.3f, \"stopped_by\": \"time\", ",
+           (long long)(total - warmup), (long long)(total - warmup) * produce->payload_bytes,
+           (double)(closed - opened) / 1e9, process_cpu_s(pid) - broker_cpu, own_cpu_s());
+    print_latency();
+    printf("}\n");
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    setvbuf(stdout, NULL, _IOFBF, 1 << 16);
+    poller = epoll_create1(0);
+    receive_buffer = malloc(RECEIVE_BYTES);
+    if (poller < 0 || receive_buffer == NULL)
+        fail("cannot set up");
+    if (argc > 1 && strcmp(argv[1], "load") == 0)
+        return run_load(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "latency") == 0)
+        return run_latency(argc, argv);
+    fail("usage: generator load|latency ...");
+    return 1;
+}

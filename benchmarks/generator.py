@@ -1,0 +1,152 @@
+"""Compiles generator.c and runs it."""
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.frames import Frame, plan
+
+SOURCE = Path(__file__).with_name("generator.c")
+BUILD = SOURCE.parent.parent / "build" / "benchmarks"
+SPARE_S = 60.0
+
+
+class GeneratorError(Exception):
+    """The generator could not be built, or a run of it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one measured window saw. Times in the broker are user + system of all its threads."""
+
+    requests: int
+    bytes: int
+    seconds: float
+    broker_cpu_s: float
+    generator_cpu_s: float
+    p50_us: float
+    p99_us: float
+    p99_9_us: float
+    max_us: float
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What is compared, and what helps to judge it."""
+        return {
+            "cpu_us": self.broker_cpu_s / self.requests * 1e6 if self.requests else 0.0,
+            "rate": self.requests / self.seconds,
+            "mb_s": self.bytes / self.seconds / 1e6,
+            "p50_us": self.p50_us,
+            "p99_us": self.p99_us,
+            "p99_9_us": self.p99_9_us,
+            "max_us": self.max_us,
+            "broker_cores": self.broker_cpu_s / self.seconds,
+            "generator_cores": self.generator_cpu_s / self.seconds,
+            "requests": float(self.requests),
+            "seconds": self.seconds,
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compile_generator() -> Path:
+    """Builds the generator when its source is newer; raises GeneratorError where there is no C compiler."""
+    program = BUILD / "generator"
+    if program.exists() and program.stat().st_mtime >= SOURCE.stat().st_mtime:
+        return program
+    compiler = os.environ.get("CC") or next(
+        (name for name in ("cc", "gcc", "clang") if shutil.which(name)), None
+    )
+    if compiler is None:
+        raise GeneratorError(
+            "the load generator is a C program, and there is no C compiler (cc, gcc or clang) here"
+        )
+    BUILD.mkdir(parents=True, exist_ok=True)
+    command = [compiler, "-O2", "-Wall", "-Wextra", "-o", str(program), str(SOURCE)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise GeneratorError(f"{compiler} cannot compile {SOURCE.name}:\n{done.stderr}")
+    return program
+
+
+@dataclass(slots=True)
+class Generator:
+    """Runs the compiled generator against a broker on 127.0.0.1, on core `core` when that is given."""
+
+    program: Path
+    scratch: Path
+    core: int | None = None
+
+    def load(
+        self,
+        frames: list[Frame],
+        *,
+        port: int,
+        broker_pid: int,
+        connections: int,
+        depth: int,
+        warmup_s: float = 0.0,
+        seconds: float = 0.0,
+        max_bytes: int = 0,
+        max_requests: int = 0,
+    ) -> Measurement:
+        """A closed loop of `connections` x `depth` requests; see generator.c."""
+        plan_path = self._write(frames)
+        numbers = [port, connections, depth, warmup_s, seconds, max_bytes, max_requests, broker_pid]
+        return self._run(["load", str(plan_path), *map(str, numbers)], warmup_s + seconds)
+
+    def latency(
+        self,
+        produce: Frame,
+        fetch: Frame,
+        *,
+        port: int,
+        broker_pid: int,
+        rate: int,
+        warmup_s: float,
+        seconds: float,
+    ) -> Measurement:
+        """`rate` produce requests a second, and how long each record takes until a consumer has it."""
+        plan_path = self._write([produce, fetch])
+        numbers = [port, rate, warmup_s, seconds, broker_pid]
+        return self._run(["latency", str(plan_path), *map(str, numbers)], warmup_s + seconds)
+
+    def _write(self, frames: list[Frame]) -> Path:
+        path = self.scratch / "plan"
+        path.write_bytes(plan(frames))
+        return path
+
+    def _run(self, arguments: list[str], seconds: float) -> Measurement:
+        process = subprocess.Popen(
+            [str(self.program), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        if self.core is not None:
+            os.sched_setaffinity(process.pid, {self.core})
+        try:
+            output, errors = process.communicate(timeout=seconds + SPARE_S)
+        except subprocess.TimeoutExpired:
+            raise GeneratorError("the generator did not end in time") from None
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        if process.returncode:
+            raise GeneratorError(errors.strip() or f"exit status {process.returncode}")
+        answer = json.loads(output)
+        latency = answer["latency_us"]
+        return Measurement(
+            requests=answer["requests"],
+            bytes=answer["bytes"],
+            seconds=answer["seconds"],
+            broker_cpu_s=answer["broker_cpu_s"],
+            generator_cpu_s=answer["generator_cpu_s"],
+            p50_us=latency["p50"],
+            p99_us=latency["p99"],
+            p99_9_us=latency["p99_9"],
+            max_us=latency["max"],
+        )
