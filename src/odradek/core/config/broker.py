@@ -1,0 +1,223 @@
+"""The one typed structure that the broker reads its configuration from."""
+
+from collections.abc import Mapping
+
+from odradek.core.config.defaults import broker_defaults
+from odradek.core.config.keys import broker_keys
+from odradek.core.config.listeners import (
+    Endpoint,
+    check_advertised,
+    check_protocols,
+    parse_endpoints,
+    parse_protocol_map,
+)
+from odradek.core.config.settings import Settings, load_settings
+from odradek.core.config.values import ConfigError, Value, parse
+from odradek.core.errors import StartupError
+
+_PLAIN = (
+    "auto.create.topics.enable",
+    "broker.rack",
+    "connections.max.idle.ms",
+    "default.replication.factor",
+    "delete.topic.enable",
+    "fetch.max.bytes",
+    "group.initial.rebalance.delay.ms",
+    "group.max.session.timeout.ms",
+    "group.max.size",
+    "group.min.session.timeout.ms",
+    "max.connections",
+    "max.connections.per.ip",
+    "max.incremental.fetch.session.cache.slots",
+    "max.request.partition.size.limit",
+    "message.max.bytes",
+    "node.id",
+    "num.partitions",
+    "offset.metadata.max.bytes",
+    "offsets.retention.check.interval.ms",
+    "offsets.topic.num.partitions",
+    "offsets.topic.segment.bytes",
+    "producer.id.expiration.ms",
+    "queued.max.requests",
+    "socket.listen.backlog.size",
+    "socket.request.max.bytes",
+    "transactional.id.expiration.ms",
+    "transaction.max.timeout.ms",
+)
+"""Keys that become a field of the same name, dots as underscores, value as it stands."""
+
+ONE_REPLICA = (
+    "offsets.topic.replication.factor",
+    "transaction.state.log.replication.factor",
+    "share.coordinator.state.topic.replication.factor",
+)
+
+
+class BrokerConfig:
+    """What a broker was started with; does not change while it runs.
+
+    ``static`` is the text of every key that was set, for DescribeConfigs; ``notices`` are lines that the
+    operator should read once. Build it with :func:`broker_config`.
+    """
+
+    __slots__ = (
+        "advertised_listeners",
+        "auto_create_topics_enable",
+        "broker_rack",
+        "connections_max_idle_ms",
+        "default_replication_factor",
+        "delete_topic_enable",
+        "fetch_max_bytes",
+        "group_initial_rebalance_delay_ms",
+        "group_max_session_timeout_ms",
+        "group_max_size",
+        "group_min_session_timeout_ms",
+        "listeners",
+        "log_dir",
+        "max_connections",
+        "max_connections_per_ip",
+        "max_incremental_fetch_session_cache_slots",
+        "max_request_partition_size_limit",
+        "message_max_bytes",
+        "node_id",
+        "notices",
+        "num_partitions",
+        "offset_metadata_max_bytes",
+        "offsets_retention_check_interval_ms",
+        "offsets_retention_ms",
+        "offsets_topic_num_partitions",
+        "offsets_topic_segment_bytes",
+        "producer_id_expiration_ms",
+        "queued_max_requests",
+        "socket_listen_backlog_size",
+        "socket_request_max_bytes",
+        "static",
+        "transaction_max_timeout_ms",
+        "transactional_id_expiration_ms",
+    )
+
+    listeners: tuple[Endpoint, ...]
+    advertised_listeners: tuple[Endpoint, ...]
+    """Empty when clients are told the address that they dialled."""
+    log_dir: str
+    node_id: int
+    broker_rack: str | None
+    auto_create_topics_enable: bool
+    connections_max_idle_ms: int
+    """-1: never closed for idleness."""
+    default_replication_factor: int
+    delete_topic_enable: bool
+    fetch_max_bytes: int
+    group_initial_rebalance_delay_ms: int
+    group_max_session_timeout_ms: int
+    group_max_size: int
+    group_min_session_timeout_ms: int
+    max_connections: int
+    max_connections_per_ip: int
+    max_incremental_fetch_session_cache_slots: int
+    max_request_partition_size_limit: int
+    message_max_bytes: int
+    num_partitions: int
+    offset_metadata_max_bytes: int
+    offsets_retention_check_interval_ms: int
+    offsets_retention_ms: int
+    offsets_topic_num_partitions: int
+    offsets_topic_segment_bytes: int
+    producer_id_expiration_ms: int
+    queued_max_requests: int
+    socket_listen_backlog_size: int
+    socket_request_max_bytes: int
+    transaction_max_timeout_ms: int
+    transactional_id_expiration_ms: int
+
+    def __init__(self, settings: Settings) -> None:
+        self.static: dict[str, str] = {name: setting.value for name, setting in settings.values.items()}
+        self.notices = list(settings.notices)
+        for name in _PLAIN:
+            setattr(self, name.replace(".", "_"), self._value(name))
+        minutes = self._value("offsets.retention.minutes")
+        assert isinstance(minutes, int)
+        self.offsets_retention_ms = minutes * 60_000
+        self._set_node_id()
+        self._set_log_dir()
+        self._set_listeners()
+        self._check_roles()
+        self._cap_replicas()
+
+    def _value(self, name: str) -> Value:
+        return parse(broker_keys()[name], self.static.get(name, broker_defaults()[name]))
+
+    def _list(self, name: str) -> list[str]:
+        value = self._value(name)
+        return value if isinstance(value, list) else []
+
+    def _set_node_id(self) -> None:
+        said = {self.static[name].strip() for name in ("node.id", "broker.id") if name in self.static}
+        said.discard("-1")
+        if len(said) > 1:
+            raise ConfigError("node.id and broker.id must be the same")
+        for text in said:
+            self.static["node.id"] = self.static["broker.id"] = text
+            self.node_id = int(text)
+
+    def _set_log_dir(self) -> None:
+        name = "log.dirs" if "log.dirs" in self.static or "log.dir" not in self.static else "log.dir"
+        folders = self._list(name)
+        if len(folders) != 1:
+            raise ConfigError(
+                f"{name} names {len(folders)} folders; Odradek keeps everything in one for now"
+                " (RAID or LVM join disks)"
+            )
+        self.log_dir = folders[0]
+
+    def _set_listeners(self) -> None:
+        """When only advertised.listeners is set, every interface is listened on at the same ports."""
+        not_opened = {name.upper() for name in self._list("controller.listener.names")}
+        advertised = self._without(not_opened, "advertised.listeners")
+        listeners = self._without(not_opened, "listeners")
+        if advertised and "listeners" not in self.static:
+            listeners = tuple(Endpoint(name, "", port) for name, _, port in advertised)
+        if not listeners:
+            raise ConfigError("listeners: only controller listeners are named, clients could not connect")
+        protocols = parse_protocol_map(str(self._value("listener.security.protocol.map")))
+        check_protocols(listeners, protocols)
+        check_advertised(advertised, listeners)
+        self.listeners = listeners
+        self.advertised_listeners = advertised
+
+    def _without(self, names: set[str], key: str) -> tuple[Endpoint, ...]:
+        endpoints = parse_endpoints(key, self._list(key))
+        return tuple(endpoint for endpoint in endpoints if endpoint.name not in names)
+
+    def _check_roles(self) -> None:
+        if "broker" not in self._list("process.roles"):
+            raise ConfigError("process.roles must include broker: there are no separate controllers")
+        if len(self._list("controller.quorum.voters")) > 1:
+            raise ConfigError(
+                "controller.quorum.voters names several nodes; Odradek runs as one node for now"
+            )
+        if "classic" not in self._list("group.coordinator.rebalance.protocols"):
+            raise ConfigError("group.coordinator.rebalance.protocols must include classic")
+
+    def _cap_replicas(self) -> None:
+        for name in ONE_REPLICA:
+            if name in self.static and self._value(name) != 1:
+                self.notices.append(f"{name}={self.static[name]} is capped to 1: one node holds one replica")
+
+
+def broker_config(
+    overrides: Mapping[str, str] | None = None,
+    *,
+    properties_text: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    file_name: str = "server.properties",
+) -> BrokerConfig:
+    """Defaults < ``properties_text`` < ``environment`` < ``overrides``.
+
+    Raises :class:`StartupError` whose message has one line per mistake.
+    """
+    settings = load_settings(properties_text, environment, (overrides or {}).items(), file_name)
+    try:
+        return BrokerConfig(settings)
+    except ConfigError as error:
+        raise StartupError(str(error)) from error
