@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.admin import Admin, BrokerError
@@ -74,7 +74,6 @@ class Broker:
     process: "subprocess.Popen[bytes]"
     start_s: float = 0.0
     """From exec to the first answer to ApiVersions."""
-    extra: list[Path] = field(default_factory=list)
 
     @property
     def pid(self) -> int:
@@ -83,6 +82,12 @@ class Broker:
     def private_memory_bytes(self) -> int:
         """RssAnon of the broker and its children: memory that nobody shares and no file backs."""
         return sum(_status_kilobytes(pid, "RssAnon") for pid in process_tree(self.pid)) * 1024
+
+    def pin(self, cores: set[int]) -> None:
+        """Moves every thread that it has to `cores`; later threads inherit that."""
+        for task in os.listdir(f"/proc/{self.pid}/task"):
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(int(task), cores)
 
     def cpu_s(self) -> float:
         """User + system time so far, with reaped children."""

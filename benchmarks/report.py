@@ -1,0 +1,126 @@
+"""A result as text: the table on the terminal, Markdown for the results folder and the README, a plot."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.results import CaseResult, Results, Row
+
+LABELS = {
+    "cpu_us": "CPU per request, µs",
+    "rate": "requests/s",
+    "mb_s": "MB/s",
+    "p50_us": "median, µs",
+    "p99_us": "p99, µs",
+    "p99_9_us": "p99.9, µs",
+    "broker_cores": "cores used by the broker",
+    "broker_cpu_s": "CPU of the broker, s",
+    "seconds": "seconds",
+    "idle_mb": "idle, MB",
+    "loaded_mb": "after load, MB",
+    "idle_to_loaded": "Odradek idle / Kafka after load, MB",
+}
+CLIENT_LABELS = {"rate": "records/s"}
+
+
+def label(case: CaseResult, row: Row) -> str:
+    is_client = case.name.startswith(("java", "confluent"))
+    return CLIENT_LABELS.get(row.metric, LABELS[row.metric]) if is_client else LABELS[row.metric]
+
+
+def number(value: float) -> str:
+    """Three significant figures, thousands separated."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def verdict(row: Row) -> str:
+    return "" if row.met is None else "ok" if row.met else "missed"
+
+
+def print_table(results: Results) -> None:
+    """The table on stdout, with the misses in red."""
+    table = Table(title="Odradek / Kafka, medians")
+    for column in ("case", "", "Kafka", "Odradek", "ratio", "target", ""):
+        table.add_column(
+            column, justify="right" if column in ("Kafka", "Odradek", "ratio", "target") else "left"
+        )
+    for case in results.cases:
+        for position, row in enumerate(case.rows):
+            style = {True: "green", False: "bold red", None: ""}[row.met]
+            cells = [number(row.kafka), number(row.odradek), f"{row.ratio:.2f}", row.target, verdict(row)]
+            table.add_row(
+                case.title if position == 0 else "",
+                label(case, row),
+                *cells,
+                style=style,
+                end_section=position == len(case.rows) - 1,
+            )
+        if case.error:
+            table.add_row(case.title, f"failed: {case.error}", style="bold red", end_section=True)
+    Console(width=160).print(table)
+
+
+def markdown_table(results: Results) -> str:
+    lines = ["| case | | Kafka | Odradek | ratio | target | |", "|---|---|---:|---:|---:|---:|---|"]
+    for case in results.cases:
+        for position, row in enumerate(case.rows):
+            title = case.title if position == 0 else ""
+            cells = [title, label(case, row), number(row.kafka), number(row.odradek)]
+            cells += [f"**{row.ratio:.2f}**" if row.target else f"{row.ratio:.2f}", row.target, verdict(row)]
+            lines.append("| " + " | ".join(cells) + " |")
+        if case.error:
+            lines.append(f"| {case.title} | failed: {case.error.splitlines()[0]} | | | | | missed |")
+    return "\n".join(lines)
+
+
+def markdown(results: Results) -> str:
+    """The whole report: machine, settings, table."""
+    machine = "\n".join(f"- {key}: {value}" for key, value in results.machine.items())
+    settings = "\n".join(f"- {key}: {value}" for key, value in results.settings.items())
+    return (
+        f"# {results.date}, {results.name}\n\n{machine}\n\nSettings:\n{settings}\n\n"
+        f"Medians over the rounds; ratio = Odradek / Kafka.\n\n{markdown_table(results)}\n\n"
+        f"![ratios]({results.date}-{results.name}.png)\n"
+    )
+
+
+def plot(results: Results, path: Path) -> bool:
+    """Bars of the ratios that have targets, with the targets marked; False without matplotlib."""
+    try:
+        import matplotlib
+    except ImportError:
+        return False
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = [(case, row) for case in results.cases for row in case.rows if row.target and row.ratio > 0]
+    figure, axes = pyplot.subplots(figsize=(11, 0.32 * len(rows) + 1.6))
+    for position, (_, row) in enumerate(reversed(rows)):
+        limit = float(row.target.split()[1])
+        axes.barh(position, row.ratio - 1, left=1, color="#2a7f4f" if row.met else "#c0392b", height=0.7)
+        axes.plot([limit, limit], [position - 0.45, position + 0.45], color="black", linewidth=2)
+        axes.annotate(
+            f"{row.ratio:.2f}",
+            (row.ratio, position),
+            xytext=(3 if row.ratio >= 1 else -3, 0),
+            textcoords="offset points",
+            horizontalalignment="left" if row.ratio >= 1 else "right",
+            verticalalignment="center",
+            fontsize=7,
+        )
+    axes.set_yticks(
+        range(len(rows)),
+        [f"{case.title}: {label(case, row)} {row.target}" for case, row in reversed(rows)],
+        fontsize=7,
+    )
+    axes.set_xscale("log")
+    axes.margins(x=0.08)
+    axes.axvline(1, color="grey", linewidth=0.8, linestyle=":")
+    axes.set_xlabel("Odradek / Kafka (black: target, green: met)")
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+    return True

@@ -1,0 +1,102 @@
+"""Rounds in, medians, ratios and verdicts out; kept as JSON under benchmarks/results/."""
+
+import json
+import statistics
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cases import Case
+
+FOLDER = Path(__file__).with_name("results")
+Rounds = list[dict[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One metric of one case."""
+
+    metric: str
+    kafka: float
+    odradek: float
+    ratio: float
+    target: str
+    """As "<= 0.5"; empty where there is none."""
+    met: bool | None
+
+
+@dataclass(slots=True)
+class CaseResult:
+    """All rounds of one case on both brokers."""
+
+    name: str
+    title: str
+    kafka: Rounds
+    odradek: Rounds
+    rows: list[Row]
+    error: str = ""
+
+
+@dataclass(slots=True)
+class Results:
+    """One run of the whole bench."""
+
+    name: str
+    date: str
+    machine: dict[str, str]
+    settings: dict[str, Any]
+    cases: list[CaseResult] = field(default_factory=list)
+
+    @property
+    def missed(self) -> list[tuple[CaseResult, Row]]:
+        return [(case, row) for case in self.cases for row in case.rows if row.met is False]
+
+    def save(self) -> Path:
+        """Writes <date>-<name>.json and returns its path."""
+        FOLDER.mkdir(exist_ok=True)
+        path = FOLDER / f"{self.date}-{self.name}.json"
+        path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+        return path
+
+
+def load(path: Path) -> Results:
+    raw = json.loads(path.read_text())
+    raw["cases"] = [
+        CaseResult(**{**case, "rows": [Row(**row) for row in case["rows"]]}) for case in raw["cases"]
+    ]
+    return Results(**raw)
+
+
+def newest() -> Results:
+    """The result with the latest date; raises FileNotFoundError."""
+    paths = sorted(FOLDER.glob("*.json"))
+    if not paths:
+        raise FileNotFoundError("no result under benchmarks/results/ yet: run make bench")
+    return load(paths[-1])
+
+
+def judge(case: Case, kafka: Rounds, odradek: Rounds, error: str = "") -> CaseResult:
+    """Medians over the rounds, and each ratio against its target."""
+    rows = []
+    targets = {target.metric: target for target in case.targets}
+    metrics = [*case.shown, *(metric for metric in targets if metric not in case.shown)]
+    for metric in metrics if kafka and odradek else []:
+        ours, theirs = _median(odradek, metric), _median(kafka, metric)
+        ratio = ours / theirs if theirs else 0.0
+        target = targets.get(metric)
+        sign = "" if target is None else "≤ " if target.bound == "at most" else "≥ "
+        rows.append(
+            Row(
+                metric=metric,
+                kafka=theirs,
+                odradek=ours,
+                ratio=ratio,
+                target=f"{sign}{target.limit}" if target else "",
+                met=target.met(ratio) if target else None,
+            )
+        )
+    return CaseResult(case.name, case.title, kafka, odradek, rows, error)
+
+
+def _median(rounds: Rounds, metric: str) -> float:
+    return statistics.median(one[metric] for one in rounds)

@@ -1,0 +1,117 @@
+"""Runs cases on both brokers in turn: Kafka, Odradek, Kafka, Odradek, ..."""
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from benchmarks.admin import BrokerError
+from benchmarks.brokers import Broker
+from benchmarks.cases import Case, ClientCase, LoadCase, ProcessCase, by_name
+from benchmarks.clients import ClientError
+from benchmarks.generator import GeneratorError
+from benchmarks.measure import RAMP_S, Bench, MeasuredCase
+from benchmarks.results import CaseResult, Rounds, judge
+
+IDLE_S = 3.0
+FAILURES = (BrokerError, GeneratorError, ClientError, OSError, subprocess.TimeoutExpired)
+Start = Callable[[], contextlib.AbstractContextManager[Broker]]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long and how often."""
+
+    seconds: float
+    rounds: int
+    warm_s: float
+    """For Kafka, before each case: its JVM compiles while it runs. Odradek gets a tenth of it."""
+
+
+@dataclass(slots=True)
+class Comparison:
+    """Both brokers, started anew by `kafka` and `odradek`, and what was measured of their processes."""
+
+    bench: Bench
+    schedule: Schedule
+    kafka: Start
+    odradek: Start
+
+    def run(self, cases: list[Case]) -> Iterator[CaseResult]:
+        """Yields a result per case, as it is there. A case that fails does not end the others."""
+        starts, idle = (
+            self._start_and_idle() if any(isinstance(case, ProcessCase) for case in cases) else ({}, {})
+        )
+        with self.kafka() as kafka, self.odradek() as odradek:
+            pair = {"kafka": kafka, "odradek": odradek}
+            for case in cases:
+                _say(f"{case.name}: {case.title}")
+                if isinstance(case, ProcessCase):
+                    kafka_rounds, odradek_rounds = (
+                        (starts["kafka"], starts["odradek"])
+                        if case.name == "start"
+                        else self._memory(pair, idle)
+                    )
+                    yield judge(case, kafka_rounds, odradek_rounds)
+                else:
+                    yield self._measure(case, pair)
+
+    def _measure(self, case: MeasuredCase, pair: dict[str, Broker]) -> CaseResult:
+        rounds: dict[str, Rounds] = {name: [] for name in pair}
+        try:
+            with contextlib.ExitStack() as stack:
+                runs = {name: stack.enter_context(self.bench.prepared(case, pair[name])) for name in pair}
+                if not isinstance(case, ClientCase):
+                    _repeat(runs["kafka"], self.schedule.warm_s)
+                    _repeat(runs["odradek"], self.schedule.warm_s / 10)
+                for _ in range(self.schedule.rounds):
+                    for name, run in runs.items():
+                        metrics = run(self.schedule.seconds)
+                        rounds[name].append(metrics)
+                        _say(f"  {name:8}" + "".join(f"  {key} {metrics[key]:,.1f}" for key in case.shown))
+        except FAILURES as error:
+            _say(f"  failed: {error}")
+            return judge(case, rounds["kafka"], rounds["odradek"], str(error))
+        return judge(case, rounds["kafka"], rounds["odradek"])
+
+    def _start_and_idle(self) -> tuple[dict[str, Rounds], dict[str, list[float]]]:
+        """Each broker started alone, `rounds` times; its memory after IDLE_S without a request."""
+        starts: dict[str, Rounds] = {"kafka": [], "odradek": []}
+        idle: dict[str, list[float]] = {"kafka": [], "odradek": []}
+        for _ in range(self.schedule.rounds):
+            for name, start in (("kafka", self.kafka), ("odradek", self.odradek)):
+                with start() as broker:
+                    starts[name].append({"seconds": broker.start_s})
+                    time.sleep(IDLE_S)
+                    idle[name].append(broker.private_memory_bytes() / 1e6)
+                _say(f"  {name:8}  started in {broker.start_s:.3f} s, {idle[name][-1]:.1f} MB idle")
+        return starts, idle
+
+    def _memory(self, pair: dict[str, Broker], idle: dict[str, list[float]]) -> tuple[Rounds, Rounds]:
+        load = by_name("produce-64k")
+        assert isinstance(load, LoadCase)
+        loaded = {}
+        for name, broker in pair.items():
+            self.bench.produce(load, broker, self.schedule.seconds)
+            loaded[name] = broker.private_memory_bytes() / 1e6
+        kafka = [
+            {"idle_mb": one, "loaded_mb": loaded["kafka"], "idle_to_loaded": loaded["kafka"]}
+            for one in idle["kafka"]
+        ]
+        odradek = [
+            {"idle_mb": one, "loaded_mb": loaded["odradek"], "idle_to_loaded": one} for one in idle["odradek"]
+        ]
+        return kafka, odradek
+
+
+def _repeat(run: Callable[[float], dict[str, float]], seconds: float) -> None:
+    """Windows end early when they have written enough, so one call may not last `seconds`."""
+    busy = 0.0
+    while busy < seconds:
+        busy += RAMP_S + run(seconds - busy)["seconds"]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
