@@ -1,0 +1,1 @@
+"""Kafka's message definitions → ``odradek.protocol.generated``; never imported by odradek."""

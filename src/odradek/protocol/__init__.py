@@ -1,0 +1,1 @@
+"""Wire bytes ↔ values, without I/O."""
