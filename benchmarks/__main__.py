@@ -108,10 +108,12 @@ def _scratch() -> Iterator[Path]:
 
 def run(options: argparse.Namespace) -> int:
     quick = options.quick
+    warm_s = options.warm if options.warm is not None else (1.0 if quick else 10.0)
     schedule = Schedule(
         seconds=options.seconds or (1.0 if quick else 4.0),
         rounds=options.rounds or (1 if quick else 5),
-        warm_s=options.warm if options.warm is not None else (1.0 if quick else 10.0),
+        warm_s=warm_s,
+        candidate_warm_s=warm_s if options.candidate == "kafka" else warm_s / 10,
     )
     cases = selected(options.only)
     records = options.records or (20_000 if quick else 500_000)
@@ -127,7 +129,7 @@ def run(options: argparse.Namespace) -> int:
             settings={
                 "window": f"{schedule.seconds:g} s, at most 1 GiB written",
                 "rounds": schedule.rounds,
-                "warm-up of a case": f"Kafka {schedule.warm_s:g} s, Odradek {schedule.warm_s / 10:g} s",
+                "warm-up of a case": f"Kafka {schedule.warm_s:g} s, {options.candidate} {schedule.candidate_warm_s:g} s",
                 "records for real clients": records,
                 "pinning": options.pin if pinned else "none",
                 "candidate": options.candidate,

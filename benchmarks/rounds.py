@@ -27,7 +27,8 @@ class Schedule:
     seconds: float
     rounds: int
     warm_s: float
-    """For Kafka, before each case: its JVM compiles while it runs. Odradek gets a tenth of it."""
+    """For Kafka, before each case: its JVM compiles while it runs."""
+    candidate_warm_s: float
 
 
 @dataclass(slots=True)
@@ -65,7 +66,7 @@ class Comparison:
                 runs = {name: stack.enter_context(self.bench.prepared(case, pair[name])) for name in pair}
                 if not isinstance(case, ClientCase):
                     _repeat(runs["kafka"], self.schedule.warm_s)
-                    _repeat(runs["odradek"], self.schedule.warm_s / 10)
+                    _repeat(runs["odradek"], self.schedule.candidate_warm_s)
                 for _ in range(self.schedule.rounds):
                     for name, run in runs.items():
                         metrics = run(self.schedule.seconds)
