@@ -129,7 +129,7 @@ def run(options: argparse.Namespace) -> int:
             settings={
                 "window": f"{schedule.seconds:g} s, at most 1 GiB written",
                 "rounds": schedule.rounds,
-                "warm-up of a case": f"Kafka {schedule.warm_s:g} s, {options.candidate} {schedule.candidate_warm_s:g} s",
+                "warm-up": f"Kafka {warm_s:g} s, {options.candidate} {schedule.candidate_warm_s:g} s",
                 "records for real clients": records,
                 "pinning": options.pin if pinned else "none",
                 "candidate": options.candidate,
