@@ -1,0 +1,1 @@
+"""The ``odradek`` command: each sub-command in its own module, imported only when it is called."""
