@@ -47,7 +47,6 @@ class Broker:
         config: BrokerConfig,
         store: LogStore,
         metadata: MetadataStore,
-        image: ClusterImage,
         clock: Clock,
         randomness: Randomness,
     ) -> None:
@@ -59,7 +58,7 @@ class Broker:
         self.timers = Timers()
         self.topics = Topics(store, config)
         self.metadata = MetadataCommits(
-            metadata, image, self.topics.apply, on_dirty=lambda: self.want_flush(is_urgent=True)
+            metadata, self.topics.apply, on_dirty=lambda: self.want_flush(is_urgent=True)
         )
         self.apis = table.build()
         self.fetch_sessions = FetchSessions(config.max_incremental_fetch_session_cache_slots, randomness)
@@ -68,7 +67,7 @@ class Broker:
         self.has_unflushed = False
         self._sweep_is_due = False
         self._client_ids: dict[bytes, str] = {}
-        self.topics.apply(image)
+        self.topics.apply(self.image)
 
     @property
     def image(self) -> ClusterImage:

@@ -26,14 +26,13 @@ class MetadataCommits:
     def __init__(
         self,
         store: MetadataStore,
-        image: ClusterImage,
         apply: Callable[[ClusterImage], None],
         on_dirty: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._apply = apply
-        self.image = image
-        self.proposed = image
+        self.image = store.image
+        self.proposed = store.image
         self.on_dirty = on_dirty
         """Called when something waits to be flushed; the server starts a flush."""
         self._pending: deque[tuple[ClusterImage, Done]] = deque()
@@ -90,5 +89,6 @@ class MetadataCommits:
             return
         self.image = done_now[-1][0]
         self._apply(self.image)
+        self._store.applied(self.image)
         for _, done in done_now:
             done(self.image)

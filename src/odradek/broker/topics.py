@@ -1,13 +1,14 @@
 """The topics that this node leads: what the image says should be here, made so in the log store."""
 
 import logging
-from typing import Any
 
 from odradek.broker.partitions import Partition, Topic
-from odradek.cluster.image import ClusterImage, TopicImage
+from odradek.cluster.image import BROKER_RESOURCE, ClusterImage, TopicImage
 from odradek.core.config.broker import BrokerConfig
+from odradek.core.config.layers import BrokerLayers, topic_values
 from odradek.core.errors import ErrorCode
 from odradek.core.ids import TopicId, TopicPartition
+from odradek.storage.config import LogConfig
 from odradek.storage.log import Log
 from odradek.storage.store import LogStore
 
@@ -36,6 +37,13 @@ class Topics:
         partition = self.partition(name, index)
         return partition if partition is not None and partition.log is partition_log else None
 
+    def offline_partitions(self, name: str) -> list[int]:
+        """Indexes of the partitions whose log cannot be used."""
+        topic = self.by_name.get(name)
+        if topic is None:
+            return []
+        return [partition.index for partition in topic.partitions if partition.log.offline is not None]
+
     def apply(self, image: ClusterImage) -> None:
         """Creates, deletes and reconfigures logs so that they are what ``image`` says.
 
@@ -57,9 +65,10 @@ class Topics:
         topic = self.by_name.get(topic_image.name)
         if topic is None:
             topic = Topic(topic_image.name, topic_image.topic_id)
-        config = topic_log_config(self._config, image, topic_image)
-        for partition in topic.partitions:
+        config = LogConfig.from_topic(topic_values(layers_of(self._config, image), topic_image.configs))
+        for partition, partition_image in zip(topic.partitions, topic_image.partitions, strict=False):
             partition.log.config = config
+            partition.leader_epoch = partition_image.leader_epoch
         for index in range(len(topic.partitions), len(topic_image.partitions)):
             key = TopicPartition(topic_image.name, index)
             partition_log = self._store.logs.get(key)
@@ -81,5 +90,10 @@ class Topics:
             self._store.delete(partition.topic_partition)
 
 
-def topic_log_config(config: BrokerConfig, image: ClusterImage, topic: TopicImage) -> Any:
-    raise NotImplementedError
+def layers_of(config: BrokerConfig, image: ClusterImage) -> BrokerLayers:
+    """Every source of the broker's own settings."""
+    return BrokerLayers(
+        dynamic=image.resource_configs((BROKER_RESOURCE, str(config.node_id))),
+        dynamic_default=image.resource_configs((BROKER_RESOURCE, "")),
+        static=config.static,
+    )

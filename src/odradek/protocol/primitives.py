@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Self
 from odradek.core.errors import PeerError
 
 Buffer = bytes | bytearray | memoryview
-Records = memoryview | bytes | bytearray | list[memoryview]
-"""Record batches: a view of the frame when decoded; any buffer, or several in a row, when encoded."""
+Records = Any
+"""Record batches: a memoryview of the frame when decoded; any buffer, or a list of them, when encoded."""
 
 ZERO_UUID = bytes(16)
 FRESH: Any = object()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from odradek.broker.broker import Broker, Flush
 from odradek.core.clock import Clock
-from odradek.core.config.broker import Listener
+from odradek.core.config.listeners import Listener
 from odradek.core.errors import StartupError
 from odradek.server.buffers import BufferPool
 from odradek.server.connection import Connection
@@ -62,7 +62,7 @@ class Server:
             name = listener.name
             try:
                 server = await self._loop.create_server(
-                    lambda name=name: Connection(self, name),  # type: ignore[misc]
+                    lambda name=name: Connection(self, name),
                     listener.host or None,
                     listener.port,
                     backlog=BACKLOG,
