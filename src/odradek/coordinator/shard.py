@@ -1,0 +1,309 @@
+"""All groups of one partition of ``__consumer_offsets``: takes requests, timers and records of the log.
+
+A shard is rebuilt by :meth:`GroupShard.replay` of its partition from the start, then :meth:`loaded`. From
+then on each input gives a :class:`~odradek.coordinator.step.Step`. Groups of other kinds than the classic
+one, which a Kafka may have left in the log, are counted and left alone.
+
+Source: ``GroupCoordinatorShard``, ``GroupMetadataManager.replay``, ``OffsetMetadataManager``.
+"""
+
+from collections.abc import Callable, Iterator
+
+from odradek.coordinator import classic_membership, classic_rebalance, records, removal
+from odradek.coordinator.classic_group import ClassicGroup, Event, State
+from odradek.coordinator.classic_join import Client, Joining
+from odradek.coordinator.offset_writes import commit_offsets, delete_offsets
+from odradek.coordinator.offsets import Offsets
+from odradek.coordinator.settings import GroupSettings
+from odradek.coordinator.step import (
+    Now,
+    ReplyWhenDurable,
+    Step,
+    TimerKey,
+    Token,
+    coordinator_error,
+)
+from odradek.core.errors import ApiError, ErrorCode
+from odradek.core.ids import TopicId
+from odradek.protocol.generated.heartbeat import HeartbeatRequest, HeartbeatResponse
+from odradek.protocol.generated.join_group import JoinGroupRequest, JoinGroupResponse
+from odradek.protocol.generated.leave_group import LeaveGroupRequest, LeaveGroupResponse
+from odradek.protocol.generated.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitRequestTopic,
+    OffsetCommitResponse,
+)
+from odradek.protocol.generated.offset_delete import OffsetDeleteRequest, OffsetDeleteResponse
+from odradek.protocol.generated.offset_fetch import OffsetFetchRequestGroup, OffsetFetchResponseGroup
+from odradek.protocol.generated.sync_group import SyncGroupRequest, SyncGroupResponse
+
+
+class GroupShard:
+    """The groups and offsets of one partition.
+
+    ``new_suffix`` makes the random part of member ids. Requests carry a token under which their reply
+    comes, in the step that they return or in a later one.
+    """
+
+    def __init__(self, settings: GroupSettings, new_suffix: Callable[[], str]) -> None:
+        self.settings = settings
+        self.groups: dict[str, ClassicGroup] = {}
+        self.offsets = Offsets()
+        self.foreign_records = 0
+        """Replayed records that belong to kinds of groups that are not served here."""
+        self._new_suffix = new_suffix
+
+    # Membership
+
+    def join_group(self, request: JoinGroupRequest, client: Client, token: Token, now: Now) -> Step:
+        """JoinGroup. An id that is not known here is not let in; without one a missing group is made."""
+        settings = self.settings
+        if not request.group_id:
+            return _refuse_join(token, request, ErrorCode.INVALID_GROUP_ID)
+        if (
+            not settings.min_session_timeout_ms
+            <= request.session_timeout_ms
+            <= settings.max_session_timeout_ms
+        ):
+            return _refuse_join(token, request, ErrorCode.INVALID_SESSION_TIMEOUT)
+        group = self.groups.get(request.group_id)
+        if group is not None:
+            return Joining(group, request, client, token, settings, self._new_suffix, now).run()
+        if request.member_id:
+            return _refuse_join(token, request, ErrorCode.UNKNOWN_MEMBER_ID)
+        group = ClassicGroup(request.group_id, now.wall_ms)
+        record = records.new_group_record(group)
+        step = Joining(group, request, client, token, settings, self._new_suffix, now).run()
+        if group.pending_members or group.members:
+            step.records.append(record)
+            step.write = _GroupMade(self, group, step.replies)
+            step.replies = []
+        return step
+
+    def sync_group(self, request: SyncGroupRequest, token: Token, now: Now) -> Step:
+        """SyncGroup."""
+        step = Step()
+        try:
+            group = self._group(request.group_id)
+            classic_membership.sync(step, group, request, token, self.settings, now)
+        except ApiError as error:
+            step.reply(token, SyncGroupResponse(error_code=error.code))
+        return step
+
+    def heartbeat(self, request: HeartbeatRequest, token: Token, now: Now) -> Step:
+        """Heartbeat."""
+        step = Step()
+        try:
+            group = self._group(request.group_id)
+            code = classic_membership.heartbeat(
+                step, group, request.member_id, request.group_instance_id, request.generation_id, now
+            )
+        except ApiError as error:
+            code = error.code
+        step.reply(token, HeartbeatResponse(error_code=code))
+        return step
+
+    def leave_group(self, request: LeaveGroupRequest, token: Token, now: Now) -> Step:
+        """LeaveGroup. A missing group is answered member by member, as a group without them would be."""
+        step = Step()
+        if not request.group_id:
+            step.reply(token, LeaveGroupResponse(error_code=ErrorCode.INVALID_GROUP_ID))
+            return step
+        group = self.groups.get(request.group_id) or ClassicGroup(request.group_id, now.wall_ms)
+        response = classic_membership.leave(step, group, request, self.settings, now)
+        if step.records:
+            step.write = ReplyWhenDurable(
+                token,
+                response,
+                lambda _: None,
+                lambda code: LeaveGroupResponse(error_code=coordinator_error(code)),
+            )
+        else:
+            step.reply(token, response)
+        return step
+
+    def _group(self, group_id: str) -> ClassicGroup:
+        if not group_id:
+            raise ApiError(ErrorCode.INVALID_GROUP_ID)
+        group = self.groups.get(group_id)
+        if group is None:
+            raise ApiError(ErrorCode.UNKNOWN_MEMBER_ID)
+        return group
+
+    # Offsets
+
+    def commit_offsets(
+        self,
+        request: OffsetCommitRequest,
+        topics: list[OffsetCommitRequestTopic],
+        response: OffsetCommitResponse,
+        api_version: int,
+        token: Token,
+        now: Now,
+    ) -> Step:
+        """OffsetCommit of those ``topics`` of ``request`` that exist, with their names; what comes of them
+        is added to ``response``. Raises :class:`ApiError` when the member or its generation is refused."""
+        step = Step()
+        group = self.groups.get(request.group_id)
+        generation = request.generation_id_or_member_epoch
+        if group is not None:
+            classic_membership.validate_commit(
+                step, group, request.member_id, request.group_instance_id, generation, now
+            )
+        elif generation >= 0:
+            is_known_code = api_version >= 9
+            raise ApiError(ErrorCode.GROUP_ID_NOT_FOUND if is_known_code else ErrorCode.ILLEGAL_GENERATION)
+        commit_offsets(step, self, request, topics, response, token, now)
+        return step
+
+    def fetch_offsets(
+        self, request: OffsetFetchRequestGroup, require_stable: bool
+    ) -> OffsetFetchResponseGroup:
+        """OffsetFetch for one group. What is not durable yet is in it, so the answer must wait for that."""
+        return self.offsets.fetch(request, require_stable)
+
+    def delete_offsets(
+        self, request: OffsetDeleteRequest, response: OffsetDeleteResponse, token: Token, now: Now
+    ) -> Step:
+        """OffsetDelete; what comes of each partition is added to ``response``. Raises :class:`ApiError`."""
+        step = Step()
+        if not request.group_id:
+            raise ApiError(ErrorCode.INVALID_GROUP_ID)
+        group = self.groups.get(request.group_id)
+        if group is None:
+            raise ApiError(ErrorCode.GROUP_ID_NOT_FOUND)
+        if group.state is not State.EMPTY and not group.speaks_consumer_protocol:
+            raise ApiError(ErrorCode.NON_EMPTY_GROUP)
+        delete_offsets(step, self, group, request, response, token)
+        return step
+
+    # Removal
+
+    def delete_groups(self, group_ids: list[str], token: Token) -> Step:
+        """DeleteGroups: the offsets and the group itself, if it has no members."""
+        return removal.delete_groups(self, group_ids, token)
+
+    def expire(self, now: Now) -> Iterator[Step]:
+        """What may be forgotten by now, a step per group that has something."""
+        return removal.expire(self, self.settings.retention_ms, now)
+
+    def topics_deleted(self, topics: dict[str, TopicId]) -> Step:
+        """Forgets the offsets of topics that are gone, given with their ids."""
+        return removal.topics_deleted(self, topics)
+
+    # Timers, loading and unloading
+
+    def on_timer(self, key: TimerKey, now: Now) -> Step:
+        """A timer fired; one whose group is gone means nothing."""
+        step = Step()
+        group = self.groups.get(key[1])
+        if group is None:
+            return step
+        if key[0] == classic_rebalance.HEARTBEAT:
+            classic_rebalance.on_heartbeat_timer(step, group, key[2], self.settings, now)
+        elif key[0] == classic_rebalance.JOIN:
+            classic_rebalance.on_join_timer(step, group, self.settings, now)
+        else:
+            classic_rebalance.on_sync_timer(step, group, self.settings, now)
+        return step
+
+    def replay(self, record_offset: int, producer_id: int, key: bytes, value: bytes | None) -> None:
+        """Takes one record of the log in; ``producer_id`` is -1 outside of transactions.
+
+        Raises ``MalformedError`` for a key or value of a known type that cannot be read.
+        """
+        kind = records.key_type(key)
+        if kind in (records.OFFSET_KEY, records.LEGACY_OFFSET_KEY):
+            group_id, topic, partition = records.read_offset_key(key)
+            if value is None:
+                self.offsets.remove(group_id, topic, partition)
+                return
+            self.make_simple_group(group_id)
+            committed = records.read_offset_value(value, record_offset)
+            if producer_id == -1:
+                self.offsets.put(group_id, topic, partition, committed)
+            else:
+                self.offsets.put_pending(producer_id, group_id, topic, partition, committed)
+        elif kind == records.GROUP_KEY:
+            group_id = records.read_group_key(key)
+            if value is None:
+                self.groups.pop(group_id, None)
+            else:
+                self.groups[group_id] = records.read_group(group_id, value)
+        else:
+            self.foreign_records += 1
+
+    def replay_marker(self, producer_id: int, is_commit: bool) -> None:
+        """Takes the end of a transaction in."""
+        self.offsets.end_transaction(producer_id, is_commit)
+
+    def make_simple_group(self, group_id: str) -> None:
+        """A group that nobody joins, for whoever only stores offsets; nothing when it exists."""
+        if group_id not in self.groups:
+            self.groups[group_id] = ClassicGroup(group_id, -1)
+
+    def loaded(self, now: Now) -> Step:
+        """After the replay: members must show that they still live; groups above the limit rebalance."""
+        step = Step()
+        for group in self.groups.values():
+            for member in group.members.values():
+                classic_rebalance.keep_alive(step, group, member, member.session_timeout_ms, now)
+            if len(group.members) > self.settings.max_size:
+                classic_rebalance.prepare_rebalance(step, group, self.settings, now)
+        return step
+
+    def unload(self) -> Step:
+        """The partition is not ours any more, or offline: everyone who waits must look for another."""
+        step = Step()
+        code = ErrorCode.NOT_COORDINATOR
+        for group in self.groups.values():
+            for member in group.members.values():
+                token = group.take_join_token(member)
+                if token is not None:
+                    step.reply(token, JoinGroupResponse(member_id=member.member_id, error_code=code))
+                token, member.sync_token = member.sync_token, None
+                if token is not None:
+                    step.reply(token, SyncGroupResponse(error_code=code))
+            group.transition(Event.REMOVED, group.state_since_ms)
+        self.groups = {}
+        self.offsets = Offsets()
+        return step
+
+
+class _GroupMade:
+    """The record of a group that a JoinGroup made: its replies wait for it, and it vanishes without it."""
+
+    __slots__ = ("group", "replies", "shard")
+
+    def __init__(self, shard: GroupShard, group: ClassicGroup, replies: list[tuple[Token, object]]) -> None:
+        self.shard = shard
+        self.group = group
+        self.replies = replies
+        shard.groups[group.group_id] = group
+
+    def appended(self, base_offset: int) -> None:
+        """The group is in place since the step."""
+
+    def durable(self, now: Now) -> Step:
+        step = Step()
+        step.replies = self.replies
+        return step
+
+    def refused(self, code: ErrorCode, now: Now) -> Step:
+        step, group = Step(), self.group
+        tokens = [token for token, _ in self.replies]
+        tokens.extend(group.take_join_token(member) for member in group.members.values())
+        for token in tokens:
+            if token is not None:
+                step.reply(token, JoinGroupResponse(error_code=coordinator_error(code), member_id=""))
+        step.cancel_timer((classic_rebalance.JOIN, group.group_id))
+        for member_id in (*group.members, *group.pending_members):
+            step.cancel_timer(classic_rebalance.heartbeat_key(group, member_id))
+        self.shard.groups.pop(group.group_id, None)
+        return step
+
+
+def _refuse_join(token: Token, request: JoinGroupRequest, code: ErrorCode) -> Step:
+    step = Step()
+    step.reply(token, JoinGroupResponse(error_code=code, member_id=request.member_id))
+    return step
