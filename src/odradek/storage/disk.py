@@ -1,0 +1,213 @@
+"""The disk seam: the only place that opens, reads, writes, syncs, renames and removes files.
+
+Every call is one system call or close to it, so that a faulty or recording disk for tests needs nothing
+but to implement :class:`Disk`. Failures are ``OSError``.
+"""
+
+import contextlib
+import fcntl
+import mmap
+import os
+import shutil
+import struct
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+Bytes = bytes | bytearray | memoryview
+
+_MACOS_FULL_SYNC = 51
+_MAP_OPTIONS = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+
+
+class Entry(NamedTuple):
+    """One name in a folder; ``size`` in bytes, 0 for folders."""
+
+    name: str
+    is_folder: bool
+    size: int
+
+
+class LockHeldError(OSError):
+    """Somebody else holds the lock; ``holder`` is what they wrote into the file (their pid)."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(f"locked by {holder or 'another process'}")
+        self.holder = holder
+
+
+class Disk(Protocol):
+    """What storage needs of a file system."""
+
+    def open(self, path: str, *, create: bool = False, writable: bool = True) -> int: ...
+    def close(self, fd: int, /) -> None: ...
+    def duplicate(self, fd: int, /) -> int: ...
+    def pwrite(self, fd: int, data: Bytes, position: int, /) -> int: ...
+    def pread(self, fd: int, length: int, position: int, /) -> bytes: ...
+    def map(self, fd: int, length: int) -> memoryview: ...
+    def unmap(self, view: memoryview) -> bool: ...
+    def truncate(self, fd: int, length: int, /) -> None: ...
+    def size(self, fd: int) -> int: ...
+    def sync_data(self, fd: int, /) -> None: ...
+    def sync(self, fd: int, /) -> None: ...
+    def sync_folder(self, path: str) -> None: ...
+    def sync_file_system(self, fd: int) -> bool: ...
+    def entries(self, path: str) -> list[Entry]: ...
+    def modified_ms(self, path: str) -> int: ...
+    def exists(self, path: str) -> bool: ...
+    def make_folder(self, path: str) -> None: ...
+    def rename(self, old: str, new: str, /) -> None: ...
+    def remove(self, path: str) -> None: ...
+    def remove_folder(self, path: str) -> None: ...
+    def read_file(self, path: str) -> bytes: ...
+    def lock(self, path: str) -> int: ...
+
+
+class SystemDisk:
+    """The operating system's files."""
+
+    __slots__ = ("_libc",)
+
+    def __init__(self) -> None:
+        self._libc: Any = None
+
+    def open(self, path: str, *, create: bool = False, writable: bool = True) -> int:
+        """A descriptor for reading, if ``writable`` for writing too; with ``create`` the file may be new."""
+        flags = os.O_RDWR if writable else os.O_RDONLY
+        return os.open(path, flags | os.O_CREAT if create else flags, 0o644)
+
+    close = staticmethod(os.close)
+    duplicate = staticmethod(os.dup)
+    pwrite = staticmethod(os.pwrite)
+    pread = staticmethod(os.pread)
+    truncate = staticmethod(os.ftruncate)
+    rename = staticmethod(os.rename)
+    sync = staticmethod(os.fsync)
+
+    def map(self, fd: int, length: int) -> memoryview:
+        """The first ``length`` bytes, mapped for reading; unmapped when the last view of them is gone."""
+        return memoryview(mmap.mmap(fd, length, access=mmap.ACCESS_READ, **_MAP_OPTIONS))
+
+    def unmap(self, view: memoryview) -> bool:
+        """Drop a mapping now; False when somebody still holds a view of it, which then stays valid."""
+        mapping = view.obj
+        view.release()
+        try:
+            mapping.close()  # type: ignore[attr-defined]
+        except BufferError:
+            return False
+        return True
+
+    def size(self, fd: int) -> int:
+        return os.fstat(fd).st_size
+
+    def sync_data(self, fd: int, /) -> None:
+        """Make the file's bytes and length durable."""
+        if hasattr(os, "fdatasync"):
+            os.fdatasync(fd)
+        else:
+            fcntl.fcntl(fd, _MACOS_FULL_SYNC)  # its fsync stops at the drive's cache
+
+    def sync_folder(self, path: str) -> None:
+        """Make the names in a folder durable."""
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def sync_file_system(self, fd: int) -> bool:
+        """Sync the whole file system that ``fd`` lies on; False where the system has no such call."""
+        import ctypes  # 5 ms that most processes never need
+
+        if self._libc is None:
+            self._libc = ctypes.CDLL(None, use_errno=True)
+        call = getattr(self._libc, "syncfs", None)
+        if call is None:
+            return False
+        if call(fd) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        return True
+
+    def entries(self, path: str) -> list[Entry]:
+        """Everything in a folder, in no order."""
+        return list(self._scan(path))
+
+    def _scan(self, path: str) -> Iterator[Entry]:
+        with os.scandir(path) as found:
+            for entry in found:
+                is_folder = entry.is_dir()
+                with contextlib.suppress(FileNotFoundError):
+                    yield Entry(entry.name, is_folder, 0 if is_folder else entry.stat().st_size)
+
+    def modified_ms(self, path: str) -> int:
+        return os.stat(path).st_mtime_ns // 1_000_000
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(path)
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder and its parents; it may exist."""
+        os.makedirs(path, exist_ok=True)
+
+    def remove(self, path: str) -> None:
+        """Remove a file; it may be gone."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+    def remove_folder(self, path: str) -> None:
+        """Remove a folder with all that is in it; it may be gone."""
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path)
+
+    def read_file(self, path: str) -> bytes:
+        with open(path, "rb") as file:
+            return file.read()
+
+    def lock(self, path: str) -> int:
+        """Hold ``path`` locked until the returned descriptor is closed; our pid is written into it.
+
+        Raises :class:`LockHeldError` when another broker, Odradek or Kafka, holds it.
+        """
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if hasattr(fcntl, "F_OFD_SETLK"):
+                # Kafka locks by POSIX record locks, which do not see flock but do see this kind
+                whole_file = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+                fcntl.fcntl(fd, fcntl.F_OFD_SETLK, whole_file)
+        except OSError as error:
+            holder = os.pread(fd, 64, 0).decode(errors="replace").strip()
+            os.close(fd)
+            raise LockHeldError(f"process {holder}" if holder.isdigit() else "") from error
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        return fd
+
+
+def write_all(disk: Disk, fd: int, data: Bytes, position: int) -> None:
+    """Write all of ``data`` at ``position``; raises ``OSError`` when the disk takes only a part."""
+    written = disk.pwrite(fd, data, position)
+    if written != len(data):
+        view = memoryview(data)
+        while written < len(view):
+            # a short write tells no reason; the next try does (no space, quota, file size limit)
+            count = disk.pwrite(fd, view[written:], position + written)
+            if count <= 0:
+                raise OSError("the disk takes no more bytes")
+            written += count
+
+
+def replace_file(disk: Disk, path: str, content: bytes) -> None:
+    """Put ``content`` in the place of ``path``, atomically and durably."""
+    temporary = path + ".tmp"
+    fd = disk.open(temporary, create=True)
+    try:
+        disk.truncate(fd, 0)
+        write_all(disk, fd, content, 0)
+        disk.sync(fd)
+    finally:
+        disk.close(fd)
+    disk.rename(temporary, path)
+    disk.sync_folder(os.path.dirname(path))

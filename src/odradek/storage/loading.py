@@ -1,0 +1,192 @@
+"""From a partition's folder to its :class:`Log`, and making the folder of a new one.
+
+Source: ``LogLoader``.
+"""
+
+from typing import NamedTuple
+
+from odradek.core.errors import DamageError
+from odradek.core.ids import ZERO_ID, TopicId, TopicPartition
+from odradek.storage import names
+from odradek.storage.checkpoints import decode_partition_metadata, encode_partition_metadata
+from odradek.storage.config import LogConfig
+from odradek.storage.disk import Disk, write_all
+from odradek.storage.log import Log
+from odradek.storage.recovery import recover
+from odradek.storage.segment import Segment
+from odradek.storage.volume import Volume
+
+UNKNOWN_OFFSET = -1
+
+
+class Found(NamedTuple):
+    """What the checkpoints and the last stop tell of a partition; -1 where they tell nothing."""
+
+    recovery_point: int = UNKNOWN_OFFSET
+    log_start_offset: int = UNKNOWN_OFFSET
+    is_clean: bool = False
+
+
+def create_log(
+    volume: Volume, topic_partition: TopicPartition, topic_id: TopicId, config: LogConfig, now_ms: int
+) -> Log:
+    """Make a partition's folder with an empty log; durable with the log's first flush.
+
+    Raises ``OSError``.
+    """
+    disk = volume.disk
+    folder = f"{volume.folder}/{names.folder_name(topic_partition)}"
+    disk.make_folder(folder)
+    pending = [_write_new(disk, f"{folder}/{names.PARTITION_METADATA}", encode_partition_metadata(topic_id))]
+    segment = Segment(disk, folder, 0, 0, now_ms, is_active=True)
+    segment.create()
+    segment.close()
+    log = Log(volume, folder, topic_partition, topic_id, config, [segment], 0, 0, [])
+    log.sync_later(pending, [folder, volume.folder])
+    return log
+
+
+def _write_new(disk: Disk, path: str, content: bytes) -> int:
+    fd = disk.open(path, create=True)
+    disk.truncate(fd, 0)
+    write_all(disk, fd, content, 0)
+    return fd
+
+
+def load_log(
+    volume: Volume, topic_partition: TopicPartition, config: LogConfig, found: Found, now_ms: int
+) -> Log:
+    """Open a partition's folder. Without a clean stop its tail is recovered; the caller then has to sync it.
+
+    Raises ``OSError``. A damaged log is returned offline.
+    """
+    disk = volume.disk
+    folder = f"{volume.folder}/{names.folder_name(topic_partition)}"
+    segments, snapshots = _list_files(disk, folder, now_ms)
+    if not segments:
+        segments = [Segment(disk, folder, max(found.log_start_offset, 0), 0, now_ms, is_active=True)]
+        segments[0].create()
+        segments[0].close()
+    damage: DamageError | None = None
+    end_offset = segments[-1].base_offset
+    recovered = None
+    try:
+        topic_id = _read_topic_id(disk, folder)
+        if found.is_clean:
+            end_offset = _clean_end(segments[-1], found.recovery_point)
+        else:
+            point = max(found.recovery_point, 0)
+            interval = config.index_interval_bytes
+            recovered = recover(topic_partition, disk, folder, segments, snapshots, point, interval)
+            end_offset, damage = recovered.log_end_offset, recovered.damage
+    except DamageError as error:
+        topic_id, damage = ZERO_ID, error
+    start_offset = max(found.log_start_offset, segments[0].base_offset)
+    if start_offset > end_offset and damage is None:
+        segments, end_offset = (
+            _start_over(disk, folder, segments, snapshots, start_offset, now_ms),
+            start_offset,
+        )
+        recovered = None
+    log = Log(
+        volume, folder, topic_partition, topic_id, config, segments, start_offset, end_offset, snapshots
+    )
+    if damage is not None:
+        log.flushed_offset = log.high_watermark = max(found.recovery_point, 0)
+        log.go_offline(damage)
+    elif recovered is not None:
+        log.adopt(recovered.producers, recovered.epochs)
+    return log
+
+
+def _list_files(disk: Disk, folder: str, now_ms: int) -> tuple[list[Segment], list[int]]:
+    """The segments and the offsets of the snapshots in a folder; leftovers are removed."""
+    _finish_swaps(disk, folder)
+    sizes: dict[int, int] = {}
+    others: list[tuple[int, str]] = []
+    for entry in disk.entries(folder):
+        if entry.name.endswith((names.DELETED, names.CLEANED, names.TEMPORARY)):
+            disk.remove(f"{folder}/{entry.name}")
+        elif (parsed := names.parse_file_name(entry.name)) is not None:
+            if parsed[1] == names.LOG:
+                sizes[parsed[0]] = entry.size
+            else:
+                others.append(parsed)
+    bases = sorted(sizes)
+    snapshots = sorted(offset for offset, suffix in others if suffix == names.SNAPSHOT)
+    kept = [offset for offset in snapshots if offset in sizes or offset == snapshots[-1]]
+    for offset, suffix in others:
+        if offset not in sizes and not (suffix == names.SNAPSHOT and offset in kept):
+            disk.remove(f"{folder}/{names.file_name(offset, suffix)}")
+    segments = [
+        Segment(disk, folder, base, sizes[base], now_ms, is_active=base == bases[-1]) for base in bases
+    ]
+    return segments, kept
+
+
+def _finish_swaps(disk: Disk, folder: str) -> None:
+    """Finish what an interrupted compaction had already decided: ``.swap`` files replace what they cover."""
+    entries = disk.entries(folder)
+    swaps = [entry for entry in entries if entry.name.endswith(names.SWAP)]
+    if not swaps:
+        return
+    covered: list[tuple[int, int]] = []
+    for entry in swaps:
+        parsed = names.parse_file_name(entry.name.removesuffix(names.SWAP))
+        if parsed is not None and parsed[1] == names.LOG:
+            swap = Segment(disk, folder, parsed[0], entry.size, 0, is_active=False, suffix=names.SWAP)
+            covered.append((parsed[0], swap.end_by_walking()))
+            swap.close()
+    for entry in entries:
+        parsed = names.parse_file_name(entry.name)
+        if parsed is not None and any(start <= parsed[0] < end for start, end in covered):
+            disk.remove(f"{folder}/{entry.name}")
+    for entry in swaps:
+        disk.rename(f"{folder}/{entry.name}", f"{folder}/{entry.name.removesuffix(names.SWAP)}")
+    disk.sync_folder(folder)
+
+
+def _read_topic_id(disk: Disk, folder: str) -> TopicId:
+    path = f"{folder}/{names.PARTITION_METADATA}"
+    if not disk.exists(path):
+        return ZERO_ID
+    content = disk.read_file(path)
+    if not content:
+        return ZERO_ID  # made, but never synced: the metadata log knows the id
+    try:
+        return decode_partition_metadata(content)
+    except ValueError as error:
+        raise DamageError(path, 0, str(error)) from error
+
+
+def _clean_end(last: Segment, recovery_point: int) -> int:
+    """Where a cleanly closed log ends: at its recovery point, unless that cannot be."""
+    if last.size == 0:
+        return last.base_offset
+    if recovery_point > last.base_offset:
+        return recovery_point  # the first append makes sure
+    end_offset = last.next_offset()
+    last.close()
+    return end_offset
+
+
+def _start_over(
+    disk: Disk,
+    folder: str,
+    segments: list[Segment],
+    snapshots: list[int],
+    start_offset: int,
+    now_ms: int,
+) -> list[Segment]:
+    """All that is left lies below the log's start: begin there, empty, as Kafka does."""
+    for segment in segments:
+        segment.close()
+        for path in segment.file_names():
+            disk.remove(path)
+    for offset in snapshots:
+        disk.remove(f"{folder}/{names.file_name(offset, names.SNAPSHOT)}")
+    snapshots.clear()
+    fresh = Segment(disk, folder, start_offset, 0, now_ms, is_active=True)
+    fresh.create()
+    fresh.close()
+    return [fresh]

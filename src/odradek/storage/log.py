@@ -1,0 +1,332 @@
+"""The log of one partition: append, read, roll, cut.
+
+Source: ``UnifiedLog`` and ``LocalLog``. Everything here runs on the event loop; the steps of ``append`` and
+``read`` are spelled out in line because each call and each object in them is paid for by every request.
+"""
+
+from bisect import bisect_right
+from enum import IntEnum
+from struct import Struct
+from struct import error as struct_error
+from typing import NamedTuple
+
+from odradek.core.errors import ApiError, DamageError, ErrorCode
+from odradek.records.batch import CRC_START, HEADER, LENGTH_OVERHEAD, TRANSACTIONAL_FLAG, BatchHeader
+from odradek.records.control import EndTransactionMarker, read_marker
+from odradek.records.crc import crc32c
+from odradek.records.errors import CorruptBatchError, InvalidRecordsError
+from odradek.records.record import read_records
+from odradek.storage import lookup, validation
+from odradek.storage.disk import write_all
+from odradek.storage.log_files import LogFiles
+from odradek.storage.lookup import TimestampOffset
+from odradek.storage.producers import KeptBatch
+from odradek.storage.segment import Segment
+
+_unpack_header = HEADER.unpack_from
+_unpack_offset = Struct(">q").unpack_from
+_patch = Struct(">qii").pack_into
+_new_kept_batch = tuple.__new__
+_PLAIN_ATTRIBUTES = frozenset([*range(5), *(codec | TRANSACTIONAL_FLAG for codec in range(5))])
+_PLACES_KEPT = 64
+"""Positions remembered of where readers will go on, so that they need no index."""
+
+
+class Origin(IntEnum):
+    """Who appends: a producer, or a coordinator of this broker."""
+
+    CLIENT = validation.CLIENT
+    COORDINATOR = validation.COORDINATOR
+
+
+CLIENT = Origin.CLIENT
+COORDINATOR = Origin.COORDINATOR
+
+
+class AppendResult(NamedTuple):
+    """Offsets inclusive. ``log_append_time_ms`` is -1 unless the topic stamps batches.
+
+    Of a duplicate everything is that of the batch which is here already.
+    """
+
+    base_offset: int
+    last_offset: int
+    log_append_time_ms: int
+    log_start_offset: int
+    duplicate: bool
+
+
+class ReadResult(NamedTuple):
+    """Whole batches, back to back. ``next_offset`` is where the next read goes on."""
+
+    records: memoryview | bytes
+    first_offset: int
+    next_offset: int
+
+
+class Log(LogFiles):
+    """One partition's log. Made by :mod:`odradek.storage.loading`, kept by :class:`LogStore`."""
+
+    __slots__ = ()
+
+    # -- append
+
+    def append(
+        self,
+        records: memoryview,
+        now_ms: int,
+        *,
+        leader_epoch: int,
+        origin: Origin = CLIENT,
+        verified: bool = False,
+    ) -> AppendResult:
+        """Append the one batch in ``records``, whose base offset and leader epoch are set in place.
+
+        ``verified`` says that the transaction coordinator vouches for a transactional batch.
+        Raises ApiError with Kafka's code for whatever is wrong with the batch
+        (:class:`validation.RecordsRefusedError` when single records are), KAFKA_STORAGE_ERROR when the
+        disk refuses (nothing is appended then) or the log is offline.
+        """
+        if self._fd < 0:
+            self._prepare_append()
+        config = self._config
+        try:
+            # fmt: off
+            (base_offset, length, _, magic, crc, attributes, delta, _, max_timestamp,
+             producer_id, producer_epoch, sequence, count) = _unpack_header(records)
+            # fmt: on
+            size = length + LENGTH_OVERHEAD
+            is_plain = (
+                self._is_plain
+                and size == len(records)
+                and magic == 2
+                and not base_offset
+                and attributes in _PLAIN_ATTRIBUTES
+                and count == delta + 1
+                and count > 0
+                and size <= config.max_message_bytes
+                and max_timestamp - now_ms <= config.message_timestamp_after_max_ms
+                and (producer_id < 0 or sequence >= 0)
+                and crc32c(records[CRC_START:]) == crc
+            )
+        except struct_error:
+            is_plain = False
+        if not is_plain:
+            records = validation.check_batch(records, config, now_ms, origin, self.topic_partition)
+            # fmt: off
+            (_, length, _, _, _, attributes, delta, _, max_timestamp,
+             producer_id, producer_epoch, sequence, count) = _unpack_header(records)
+            # fmt: on
+            size = len(records)
+        if size > config.segment_bytes:
+            raise _too_large_for_segment(size, config.segment_bytes)
+
+        producer = None
+        marker = None
+        if producer_id >= 0:
+            producers = self._producers or self.producers
+            producer = producers.by_id.get(producer_id)
+            if (
+                producer is None
+                or producer.epoch != producer_epoch
+                or attributes > 7
+                or producer.transaction_start >= 0
+                or sequence != (producer.last_sequence + 1) & 0x7FFFFFFF
+            ):
+                producer = None
+                header = BatchHeader._make(_unpack_header(records))
+                if header.is_control:
+                    marker = self._check_marker(records, header)
+                else:
+                    kept = producers.check(header, sequenced=origin == CLIENT, verified=verified)
+                    if kept is not None:
+                        start = self.log_start_offset
+                        return AppendResult(kept.first_offset, kept.last_offset, kept.timestamp, start, True)
+
+        segment = self.active
+        position = segment.size
+        first_offset = self.log_end_offset
+        last_offset = first_offset + delta
+        if (
+            position + size > config.segment_bytes
+            or max_timestamp > self._roll_after
+            or last_offset > self._roll_offset
+        ) and self._must_roll(size, max_timestamp, last_offset, now_ms):
+            segment = self._roll(now_ms)
+            position = 0
+
+        _patch(records, 0, first_offset, length, leader_epoch)
+        try:
+            if self._pwrite(self._fd, records, position) != size:
+                write_all(self.volume.disk, self._fd, records, position)
+        except OSError as error:
+            raise self._cut_back(error, position) from error
+
+        segment.size = position + size
+        self.log_end_offset = end_offset = last_offset + 1
+        if max_timestamp > segment.max_timestamp:
+            segment.max_timestamp = max_timestamp
+            segment.max_timestamp_offset = last_offset
+        if not position:
+            segment.first_timestamp = max_timestamp
+            self._set_roll_limits()
+        if segment.bytes_since_index > config.index_interval_bytes:
+            segment.add_index_entry(last_offset, position)
+        segment.bytes_since_index += size
+        if producer is not None:
+            kept = _new_kept_batch(
+                KeptBatch, ((sequence + delta) & 0x7FFFFFFF, last_offset, delta, max_timestamp)
+            )
+            producer.add(kept)
+            producer.seen_ms = now_ms
+        elif producer_id >= 0:
+            self._note_producer(header._replace(base_offset=first_offset), marker, now_ms)
+        if leader_epoch != self._epoch:
+            self._start_epoch(leader_epoch, first_offset)
+        if self.is_strict:
+            if not self._dirty:
+                self._dirty = True
+                self.volume.dirty.append(self)
+        else:
+            self._note_unflushed(end_offset, now_ms)
+        append_time = now_ms if not is_plain and config.timestamp_type else -1
+        return AppendResult(first_offset, last_offset, append_time, self.log_start_offset, False)
+
+    def _check_marker(self, records: memoryview, header: BatchHeader) -> EndTransactionMarker | None:
+        try:
+            marker = read_marker(read_records(records)[0])
+        except (CorruptBatchError, InvalidRecordsError, IndexError) as error:
+            raise ApiError(ErrorCode.INVALID_RECORD, f"control batch without a marker: {error}") from error
+        if marker is not None:
+            self.producers.check_marker(header, marker)
+        return marker
+
+    def _note_producer(self, header: BatchHeader, marker: EndTransactionMarker | None, now_ms: int) -> None:
+        if not header.is_control:
+            self.producers.add(header, now_ms)
+        elif marker is not None:
+            aborted = self.producers.end_transaction(header, marker, header.max_timestamp)
+            if aborted is not None:
+                index = self.active.transaction_index
+                index.append(aborted)
+                self._pending_fds.append(self.volume.disk.duplicate(index.fd))
+                self._pending_folders.add(self.folder)
+
+    def _start_epoch(self, leader_epoch: int, first_offset: int) -> None:
+        if self.epochs.assign(leader_epoch, first_offset):
+            self._pending_epochs = True
+        self._epoch = self.epochs.latest
+
+    # -- read
+
+    def read(self, offset: int, max_bytes: int, upper_offset: int, *, minimum_one: bool = True) -> ReadResult:
+        """Whole batches from the one that holds ``offset`` on, all of them below ``upper_offset``.
+
+        At most ``max_bytes``, but with ``minimum_one`` at least one batch if there is any.
+        Raises ApiError: OFFSET_OUT_OF_RANGE outside the log, KAFKA_STORAGE_ERROR.
+        """
+        if offset >= upper_offset or offset < self.log_start_offset or self.offline is not None:
+            return self._read_nothing(offset)
+        try:
+            place = self._places.get(offset) or self._find(offset)
+            if place is None:
+                return ReadResult(b"", offset, offset)
+            segment, start = place
+            if segment is self.active and upper_offset == self.log_end_offset:
+                limit, next_offset = segment.size, upper_offset
+            else:
+                segment, start, limit, next_offset = self._limit(segment, start, upper_offset)
+            if limit - start > max_bytes:
+                limit, next_offset = segment.last_boundary(start, start + max_bytes)
+                if limit - start > max_bytes and not minimum_one:
+                    return ReadResult(b"", offset, offset)
+            elif limit <= start:
+                return ReadResult(b"", offset, offset)
+            records = segment.view(start, limit)
+        except (DamageError, OSError) as error:
+            raise self.failed(error) from error
+        self._remember(next_offset, segment, limit)
+        return ReadResult(records, _unpack_offset(records)[0], next_offset)
+
+    def _read_nothing(self, offset: int) -> ReadResult:
+        self.check_online()
+        if not self.log_start_offset <= offset <= self.log_end_offset:
+            raise ApiError(
+                ErrorCode.OFFSET_OUT_OF_RANGE,
+                f"Received request for offset {offset} for partition {self.topic_partition}, but we only "
+                f"have log segments from {self.log_start_offset} up to {self.log_end_offset}.",
+            )
+        if offset not in self._places:
+            # a reader that waits at the end will ask for just this offset again
+            if offset == self.log_end_offset:
+                self._remember(offset, self.active, self.active.size)
+            elif offset == self._committed[0]:
+                self._remember(*self._committed)
+        return ReadResult(b"", offset, offset)
+
+    def _remember(self, offset: int, segment: Segment, position: int) -> None:
+        places = self._places
+        places[offset] = (segment, position)
+        if len(places) > _PLACES_KEPT:
+            del places[next(iter(places))]
+
+    def _find(self, offset: int) -> tuple[Segment, int] | None:
+        """Segment and position of the first batch that ends at or above ``offset``."""
+        segments = self.segments
+        number = bisect_right(segments, offset, key=_base_offset) - 1
+        for segment in segments[max(number, 0) :]:
+            place = segment.locate(offset)
+            if place is not None:
+                return segment, place.position
+        return None
+
+    def _limit(self, segment: Segment, start: int, upper_offset: int) -> tuple[Segment, int, int, int]:
+        """Segment, start, end and next offset of what may be read from a place below ``upper_offset``."""
+        if start >= segment.size and segment is not self.active:
+            segment, start = self._successor(segment), 0
+        committed, at_segment, position = self._committed
+        if segment is self.active:
+            end_offset = self.log_end_offset
+        else:
+            end_offset = self._successor(segment).base_offset
+        if upper_offset >= end_offset:
+            return segment, start, segment.size, end_offset
+        if upper_offset == committed and at_segment is segment:
+            return segment, start, position, upper_offset
+        place = segment.locate(upper_offset)
+        if place is None:
+            return segment, start, segment.size, end_offset
+        return segment, start, place.position, min(place.base_offset, upper_offset)
+
+    def _successor(self, segment: Segment) -> Segment:
+        return self.segments[bisect_right(self.segments, segment.base_offset, key=_base_offset)]
+
+    # -- look up
+
+    def find_offset_by_timestamp(self, timestamp_ms: int, upper_offset: int) -> TimestampOffset | None:
+        """The first record below ``upper_offset`` that is not older than ``timestamp_ms``."""
+        return lookup.find_offset_by_timestamp(self, timestamp_ms, upper_offset)
+
+    def max_timestamp_offset(self, upper_offset: int) -> TimestampOffset | None:
+        """The first record with the youngest timestamp; None when it is not below ``upper_offset``."""
+        return lookup.max_timestamp_offset(self, upper_offset)
+
+    def end_offset_for_epoch(self, epoch: int) -> tuple[int, int]:
+        """(epoch, end offset) as OffsetForLeaderEpoch answers it; (-1, -1) when it cannot be known."""
+        return self.epochs.end_offset(epoch, self.log_end_offset)
+
+    def aborted_transactions(self, start_offset: int, upper_offset: int) -> list[tuple[int, int]]:
+        """(producer id, first offset) of aborted transactions with records in the range."""
+        return lookup.aborted_transactions(self, start_offset, upper_offset)
+
+
+def _base_offset(segment: Segment) -> int:
+    return segment.base_offset
+
+
+def _too_large_for_segment(size: int, segment_bytes: int) -> ApiError:
+    return ApiError(
+        ErrorCode.RECORD_LIST_TOO_LARGE,
+        f"Message batch size is {size} bytes, which exceeds the maximum configured segment size of "
+        f"{segment_bytes}.",
+    )

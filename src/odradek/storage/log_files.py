@@ -1,0 +1,245 @@
+"""What happens to a log's files: made ready, rolled, cut at either end, closed."""
+
+from odradek.core.errors import ApiError, DamageError, ErrorCode
+from odradek.storage import names
+from odradek.storage.disk import write_all
+from odradek.storage.log_state import NOT_READY, LogState
+from odradek.storage.segment import Segment
+from odradek.storage.snapshots import encode_snapshot
+
+
+class LogFiles(LogState):
+    """A log that can change the files it consists of."""
+
+    __slots__ = ()
+
+    def _prepare_append(self) -> None:
+        self.check_online()
+        segment = self.active
+        try:
+            segment.open()
+            if not segment.are_indexes_loaded:
+                segment.load_times()
+                found = segment.next_offset()
+                if found != self.log_end_offset:
+                    reason = f"the last batch ends below offset {found}, expected {self.log_end_offset}"
+                    raise DamageError(segment.path(), segment.size, reason)
+            _ = self.epochs
+        except (DamageError, OSError) as error:
+            raise self.failed(error) from error
+        self._fd = segment.fd
+        self._pwrite = self.volume.disk.pwrite
+        self._set_roll_limits()
+
+    def _cut_back(self, error: OSError, position: int) -> ApiError:
+        """After a failed write: what did get written is cut off, or the log goes offline."""
+        try:
+            self.volume.disk.truncate(self._fd, position)
+        except OSError as second:
+            reason = f"{error}; cutting the incomplete batch off failed too: {second}"
+            self.go_offline(DamageError(self.active.path(), position, reason))
+        return ApiError(ErrorCode.KAFKA_STORAGE_ERROR, f"{self.topic_partition} cannot be written: {error}")
+
+    # -- roll
+
+    def roll(self, now_ms: int) -> None:
+        """Seal the active segment and start a new one, unless it is empty."""
+        self.check_online()
+        if self.active.size:
+            if self._fd == NOT_READY:
+                self._prepare_append()
+            self._roll(now_ms)
+
+    def _roll(self, now_ms: int) -> Segment:
+        volume, old = self.volume, self.active
+        new = Segment(volume.disk, self.folder, self.log_end_offset, 0, now_ms, is_active=True)
+        try:
+            new.create()
+            self._pending_fds += old.write_indexes()
+            self._pending_fds.append(volume.disk.duplicate(old.fd))
+        except OSError as error:
+            new.close()
+            volume.disk.remove(new.path())
+            message = f"{self.topic_partition} cannot start a new segment: {error}"
+            raise ApiError(ErrorCode.KAFKA_STORAGE_ERROR, message) from error
+        jitter_ms = min(self._config.segment_jitter_ms, self._config.segment_ms)
+        new.roll_jitter_ms = int(volume.randomness.random() * jitter_ms)
+        old.is_active = False
+        old.close()
+        self._take_snapshot()
+        self._pending_folders.add(self.folder)
+        self.segments.append(new)
+        self.active = new
+        self._fd = new.fd
+        self._set_roll_limits()
+        self.request_flush()
+        return new
+
+    def _take_snapshot(self) -> None:
+        """Write the producers' state as of the log's end; without one a later start reads the log instead."""
+        offset = self.log_end_offset
+        if offset in self._snapshots:
+            return
+        disk = self.volume.disk
+        path = f"{self.folder}/{names.file_name(offset, names.SNAPSHOT)}"
+        content = encode_snapshot(self.producers.by_id)
+        try:
+            fd = disk.open(path, create=True)
+            self._pending_fds.append(fd)
+            disk.truncate(fd, 0)
+            write_all(disk, fd, content, 0)
+        except OSError:
+            disk.remove(path)
+            return
+        self._pending_folders.add(self.folder)
+        self._snapshots.append(offset)
+
+    # -- cut
+
+    def advance_log_start(self, offset: int) -> None:
+        """DeleteRecords: nothing below ``offset`` is there any more; whole segments below it are removed.
+
+        The next flush writes the log start checkpoint. Raises OFFSET_OUT_OF_RANGE above the high watermark.
+        """
+        self.check_online()
+        if offset > self.high_watermark:
+            raise ApiError(
+                ErrorCode.OFFSET_OUT_OF_RANGE,
+                f"Cannot increment the log start offset to {offset} of partition {self.topic_partition} "
+                f"since it is larger than the high watermark {self.high_watermark}",
+            )
+        if offset > self.log_start_offset:
+            self._start_at(offset)
+
+    def delete_segments_before(self, offset: int) -> int:
+        """Remove whole segments whose records all lie below ``offset``; the bytes that went.
+
+        The active segment stays. The log start follows.
+        """
+        gone = 0
+        while len(self.segments) > 1 and self.segments[1].base_offset <= offset:
+            segment = self.segments.pop(0)
+            gone += segment.size
+            self._remove_files(segment)
+        if gone and self.log_start_offset < self.segments[0].base_offset:
+            self._start_at(self.segments[0].base_offset)
+        return gone
+
+    def _start_at(self, offset: int) -> None:
+        self.log_start_offset = offset
+        if self.epochs.cut_start(offset):
+            self._pending_epochs = True
+        self._epoch = self.epochs.latest
+        self.volume.log_starts_changed = True
+        self.delete_segments_before(offset)
+        if self._pending_epochs:
+            self.request_flush()
+
+    def _remove_files(self, segment: Segment) -> None:
+        disk = self.volume.disk
+        segment.close()
+        paths = segment.file_names()
+        end_offset = self.segments[0].base_offset
+        for offset in [offset for offset in self._snapshots if offset < end_offset]:
+            self._snapshots.remove(offset)
+            paths.append(f"{self.folder}/{names.file_name(offset, names.SNAPSHOT)}")
+        for path in paths:
+            if disk.exists(path):
+                disk.rename(path, path + names.DELETED)
+                self.volume.garbage.append(path + names.DELETED)
+
+    def truncate_to(self, offset: int) -> None:
+        """Forget everything from ``offset`` on; a batch that holds it goes as a whole.
+
+        For a follower that has to agree with its leader. Raises ``ValueError`` below the log's start.
+        """
+        self.check_online()
+        if offset >= self.log_end_offset:
+            return
+        if offset < self.log_start_offset:
+            raise ValueError(f"{offset} lies below the log's start {self.log_start_offset}")
+        self._fd = NOT_READY
+        try:
+            self._truncate(offset)
+        except (DamageError, OSError) as error:
+            raise self.failed(error) from error
+
+    def _truncate(self, offset: int) -> None:
+        disk = self.volume.disk
+        while len(self.segments) > 1 and self.active.base_offset >= offset:
+            self.active.close()
+            for path in self.active.file_names():
+                disk.remove(path)
+            self.segments.pop()
+            self.active = self.segments[-1]
+        active = self.active
+        place = active.locate(offset)
+        if place is not None:
+            offset = min(place.base_offset, offset)
+        active.close()
+        active.is_active = True
+        if place is not None:
+            active.shrink(place.position)
+        active.transaction_index.cut(offset)
+        active.rebuild_indexes(self._config.index_interval_bytes)
+        self.log_end_offset = offset
+        self.flushed_offset = min(self.flushed_offset, offset)
+        self.high_watermark = min(self.high_watermark, offset)
+        self._truncations += 1
+        self._places.clear()
+        self._committed = (-1, active, 0)
+        if self.epochs.cut_end(offset):
+            self._pending_epochs = True
+        self._epoch = self.epochs.latest
+        for snapshot in [snapshot for snapshot in self._snapshots if snapshot > offset]:
+            self._snapshots.remove(snapshot)
+            disk.remove(f"{self.folder}/{names.file_name(snapshot, names.SNAPSHOT)}")
+        self._producers = None
+        self._pending_folders.add(self.folder)
+        self.request_flush()
+
+    # -- close
+
+    def write_closing_files(self) -> None:
+        """Write indexes and producer snapshot, so that the next start need not read the log.
+
+        A flush and :meth:`close` are to follow.
+        """
+        if self.offline is not None:
+            return
+        if self._fd != NOT_READY:
+            self._pending_fds += self.active.write_indexes()
+            self._pending_folders.add(self.folder)
+        if self.log_end_offset > (self._snapshots or [self.segments[0].base_offset])[-1]:
+            self._take_snapshot()
+        if self._pending_fds or self._pending_epochs:
+            self.request_flush()
+
+    def sync_files(self) -> None:
+        """Sync every file of the log right here, one by one."""
+        disk = self.volume.disk
+        for entry in disk.entries(self.folder):
+            fd = disk.open(f"{self.folder}/{entry.name}", writable=False)
+            try:
+                disk.sync(fd)
+            finally:
+                disk.close(fd)
+        disk.sync_folder(self.folder)
+
+    def leave(self) -> None:
+        """Close for good, before the folder is renamed: no flush will look at the log again."""
+        self.close()
+        self._pending_epochs = False
+        self._pending_folders = set()
+        self.offline = DamageError(self.folder, 0, "deleted")
+        self.volume.timed.discard(self)
+
+    def close(self) -> None:
+        """Give back all descriptors; indexes that were not written are lost."""
+        self._fd = NOT_READY
+        for segment in self.segments:
+            segment.close()
+        self._places.clear()
+        for fd in self._pending_fds:
+            self.volume.disk.close(fd)
+        self._pending_fds = []

@@ -1,0 +1,291 @@
+"""What a log is: its offsets, its segments, what of it is durable, and whether it is in order.
+
+:mod:`odradek.storage.log` adds what is done with it.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from odradek.core.errors import ApiError, DamageError, ErrorCode
+from odradek.core.ids import TopicId, TopicPartition
+from odradek.storage import names
+from odradek.storage.checkpoints import encode_epochs
+from odradek.storage.config import UNLIMITED, LogConfig
+from odradek.storage.epochs import LeaderEpochs
+from odradek.storage.flush import FlushItem
+from odradek.storage.index import LARGEST_RELATIVE_OFFSET
+from odradek.storage.producers import Producers
+from odradek.storage.recovery import load_epochs, load_producers
+from odradek.storage.segment import Segment
+from odradek.storage.volume import Volume
+
+NOT_READY = -1
+"""The active segment's descriptor while it is not prepared for appending."""
+_ALWAYS = -2
+_BROKEN_DISK = frozenset({errno.EIO, errno.EROFS, errno.ENODEV, errno.ENXIO})
+
+
+class LogState:
+    """The fields of a log, and everything about it but appending, reading and cutting.
+
+    ``high_watermark`` moves by itself: with ``flush.messages`` 1 to what is flushed, else to what is
+    appended.
+    """
+
+    __slots__ = (
+        "_committed",
+        "_config",
+        "_dirty",
+        "_epoch",
+        "_epochs",
+        "_fd",
+        "_is_plain",
+        "_pending_epochs",
+        "_pending_fds",
+        "_pending_folders",
+        "_places",
+        "_producers",
+        "_pwrite",
+        "_roll_after",
+        "_roll_offset",
+        "_snapshots",
+        "_truncations",
+        "_unflushed_since_ms",
+        "active",
+        "flushed_offset",
+        "folder",
+        "high_watermark",
+        "is_strict",
+        "log_end_offset",
+        "log_start_offset",
+        "offline",
+        "segments",
+        "topic_id",
+        "topic_partition",
+        "volume",
+    )
+
+    def __init__(
+        self,
+        volume: Volume,
+        folder: str,
+        topic_partition: TopicPartition,
+        topic_id: TopicId,
+        config: LogConfig,
+        segments: list[Segment],
+        log_start_offset: int,
+        log_end_offset: int,
+        snapshots: list[int],
+    ) -> None:
+        self.volume = volume
+        self.folder = folder
+        self.topic_partition = topic_partition
+        self.topic_id = topic_id
+        self.segments = segments
+        self.active = segments[-1]
+        self.log_start_offset = log_start_offset
+        self.log_end_offset = log_end_offset
+        self.flushed_offset = log_end_offset
+        self.high_watermark = log_end_offset
+        self.offline: DamageError | None = None
+        self._fd = NOT_READY
+        self._pwrite = volume.disk.pwrite
+        self._producers: Producers | None = None
+        self._epochs: LeaderEpochs | None = None
+        self._epoch = -1
+        self._snapshots = snapshots
+        self._places: dict[int, tuple[Segment, int]] = {}
+        self._committed: tuple[int, Segment, int] = (-1, self.active, 0)
+        self._dirty = False
+        self._pending_epochs = False
+        self._pending_fds: list[int] = []
+        self._pending_folders: set[str] = set()
+        self._unflushed_since_ms = -1
+        self._truncations = 0
+        self.config = config
+
+    # -- what it is
+
+    @property
+    def config(self) -> LogConfig:
+        """The topic's configs; may be replaced at run time."""
+        return self._config
+
+    @config.setter
+    def config(self, config: LogConfig) -> None:
+        self._config = config
+        self.is_strict = config.is_strict
+        self._is_plain = config.accepts_batches_as_they_are
+        if not config.is_strict:
+            self.high_watermark = self.log_end_offset
+        self._set_roll_limits()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all batches."""
+        return sum(segment.size for segment in self.segments)
+
+    @property
+    def leader_epoch(self) -> int:
+        """The newest leader epoch that wrote here, -1 when none did."""
+        return self.epochs.latest
+
+    @property
+    def epochs(self) -> LeaderEpochs:
+        """Which leader epoch starts at which offset."""
+        if self._epochs is None:
+            self._epochs = load_epochs(self.volume.disk, self.folder, self.log_end_offset)
+            self._epoch = self._epochs.latest
+        return self._epochs
+
+    @property
+    def producers(self) -> Producers:
+        """What is known of the partition's producers."""
+        if self._producers is None:
+            self._producers = load_producers(self)
+        return self._producers
+
+    def adopt(self, producers: Producers, epochs: LeaderEpochs) -> None:
+        """Take over what recovery found, instead of reading it again."""
+        self._producers = producers
+        self._epochs = epochs
+        self._epoch = epochs.latest
+
+    def expire_producers(self, now_ms: int, expiration_ms: int) -> int:
+        """See :meth:`Producers.expire`; what is not in memory stays as it is."""
+        return 0 if self._producers is None else self._producers.expire(now_ms, expiration_ms)
+
+    @property
+    def snapshots(self) -> list[int]:
+        """Offsets of the producer snapshots on disk, ascending."""
+        return self._snapshots
+
+    @property
+    def last_stable_offset(self) -> int:
+        """Below it all transactions are decided; never above the high watermark."""
+        high_watermark = self.high_watermark
+        producers = self.producers
+        if not producers.open and not producers.ended:
+            return high_watermark
+        unstable = producers.first_unstable_offset(high_watermark)
+        return high_watermark if unstable is None else min(unstable, high_watermark)
+
+    # -- flushing
+
+    def request_flush(self) -> None:
+        """Make a flush due; the next ticket of the volume carries it."""
+        if not self._dirty:
+            self._dirty = True
+            self.volume.dirty.append(self)
+
+    def _note_unflushed(self, end_offset: int, now_ms: int) -> None:
+        """After an append that need not be flushed to be committed."""
+        self.high_watermark = end_offset
+        config = self._config
+        if end_offset - self.flushed_offset >= config.flush_messages:
+            self.request_flush()
+        elif config.flush_ms != UNLIMITED and self._unflushed_since_ms < 0:
+            self._unflushed_since_ms = now_ms
+            self.volume.timed.add(self)
+
+    def is_flush_overdue(self, now_ms: int) -> bool:
+        """Whether records have waited for ``flush.ms``."""
+        return 0 <= self._unflushed_since_ms <= now_ms - self._config.flush_ms
+
+    def begin_flush(self) -> FlushItem:
+        """What has to be synced so that the log is durable up to its present end."""
+        self._dirty = False
+        self._unflushed_since_ms = -1
+        self.volume.timed.discard(self)
+        fds, self._pending_fds = self._pending_fds, []
+        folders, self._pending_folders = self._pending_folders, set()
+        files: list[tuple[str, bytes]] = []
+        if self._pending_epochs and self._epochs is not None:
+            self._pending_epochs = False
+            files.append((f"{self.folder}/{names.LEADER_EPOCHS}", encode_epochs(self._epochs.entries)))
+        active = self.active
+        if self.offline is None and active.fd != NOT_READY and self.log_end_offset > self.flushed_offset:
+            fds.append(self.volume.disk.duplicate(active.fd))
+        item = FlushItem(self, self.log_end_offset, fds, files, sorted(folders))
+        item.place = (active, active.size)
+        item.truncations = self._truncations
+        return item
+
+    def finish_flush(self, item: FlushItem) -> bool:
+        """Take in a flush that has run; whether ``flushed_offset`` moved. A failed one ends in offline."""
+        if item.error is not None:
+            reason = f"a flush failed, what is on disk is unknown: {item.error}"
+            self.go_offline(DamageError(self.active.path(), self.active.size, reason))
+            return False
+        if (
+            self.offline is not None
+            or item.end_offset <= self.flushed_offset
+            or item.truncations != self._truncations
+        ):
+            return False
+        self.flushed_offset = item.end_offset
+        assert item.place is not None
+        self._committed = (item.end_offset, *item.place)
+        if self.is_strict and item.end_offset > self.high_watermark:
+            self.high_watermark = item.end_offset
+        return True
+
+    def sync_later(self, fds: list[int], folders: list[str]) -> None:
+        """Have the next flush sync and close ``fds``, and sync ``folders``, before it counts."""
+        self._pending_fds += fds
+        self._pending_folders.update(folders)
+
+    # -- health
+
+    def check_online(self) -> None:
+        """Raise KAFKA_STORAGE_ERROR when the log is offline."""
+        if self.offline is not None:
+            raise ApiError(
+                ErrorCode.KAFKA_STORAGE_ERROR, f"{self.topic_partition} is offline: {self.offline}"
+            )
+
+    def go_offline(self, damage: DamageError) -> None:
+        """Serve nothing any more; the bytes are left as they are."""
+        if self.offline is None:
+            self.offline = damage
+            self._fd = NOT_READY
+            self.volume.timed.discard(self)
+            self.volume.on_offline(self)
+
+    def failed(self, error: DamageError | OSError) -> ApiError:
+        """The error to answer when reading or writing failed; damage takes the log offline."""
+        if isinstance(error, DamageError):
+            self.go_offline(error)
+        elif error.errno in _BROKEN_DISK:
+            path = error.filename or self.active.path()
+            self.go_offline(DamageError(str(path), self.active.size, str(error)))
+        return ApiError(ErrorCode.KAFKA_STORAGE_ERROR, f"{self.topic_partition}: {error}")
+
+    # -- rolling
+
+    def _set_roll_limits(self) -> None:
+        """The append path compares with these two numbers only; beyond one of them it looks closer."""
+        active = self.active
+        config = self._config
+        self._roll_offset = active.base_offset + LARGEST_RELATIVE_OFFSET
+        if active.first_timestamp < 0 or active.is_index_full(config.segment_index_bytes):
+            self._roll_after = _ALWAYS
+        else:
+            self._roll_after = active.first_timestamp + config.segment_ms - active.roll_jitter_ms
+
+    def _must_roll(self, size: int, max_timestamp: int, last_offset: int, now_ms: int) -> bool:
+        """Whether a batch of ``size`` bytes belongs in a new segment (``LogSegment.shouldRoll``)."""
+        active, config = self.active, self._config
+        if active.size == 0:
+            return False
+        if active.first_timestamp >= 0:
+            waited_ms = max_timestamp - active.first_timestamp
+        else:
+            waited_ms = now_ms - active.created_ms
+        return (
+            active.size + size > config.segment_bytes
+            or waited_ms > config.segment_ms - active.roll_jitter_ms
+            or last_offset > self._roll_offset
+            or active.is_index_full(config.segment_index_bytes)
+        )

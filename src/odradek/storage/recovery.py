@@ -1,0 +1,251 @@
+"""What is read back of a log: producers, leader epochs, and after an unclean stop the batches themselves.
+
+Source: ``LogLoader.recoverLog``, ``LogSegment.recover``, ``UnifiedLog.rebuildProducerState``; FORMAT.md,
+"Recovery", says what is a torn tail and what is damage.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from odradek.core.errors import DamageError
+from odradek.core.ids import TopicPartition
+from odradek.records.batch import CRC_START, HEADER, HEADER_SIZE, LENGTH_OVERHEAD, MAGIC, BatchHeader
+from odradek.records.control import read_marker
+from odradek.records.crc import crc32c
+from odradek.records.errors import CorruptBatchError, InvalidRecordsError
+from odradek.records.record import read_records
+from odradek.storage import names
+from odradek.storage.checkpoints import decode_epochs
+from odradek.storage.disk import Disk
+from odradek.storage.epochs import LeaderEpochs
+from odradek.storage.index import LARGEST_RELATIVE_OFFSET
+from odradek.storage.producers import AbortedTransaction, Producers
+from odradek.storage.segment import Place, Segment
+from odradek.storage.snapshots import SnapshotError, decode_snapshot
+
+if TYPE_CHECKING:
+    from odradek.storage.log_state import LogState
+
+_SCAN_BYTES = 1024 * 1024
+
+
+def load_epochs(disk: Disk, folder: str, log_end_offset: int) -> LeaderEpochs:
+    """The leader epochs noted for a log that ends at ``log_end_offset``; DamageError when unreadable."""
+    path = f"{folder}/{names.LEADER_EPOCHS}"
+    if not disk.exists(path):
+        return LeaderEpochs([])
+    try:
+        epochs = LeaderEpochs(decode_epochs(disk.read_file(path)))
+    except ValueError as error:
+        raise DamageError(path, 0, str(error)) from error
+    epochs.cut_end(log_end_offset)
+    return epochs
+
+
+def load_producers(log: LogState) -> Producers:
+    """The producers as of the log's end: the newest good snapshot, and the batches above it."""
+    return producers_as_of(
+        log.topic_partition, log.volume.disk, log.folder, log.segments, log.snapshots, log.log_end_offset
+    )
+
+
+def producers_as_of(
+    topic_partition: TopicPartition,
+    disk: Disk,
+    folder: str,
+    segments: list[Segment],
+    snapshots: list[int],
+    end_offset: int,
+) -> Producers:
+    """The producers as of ``end_offset``, which is a batch's end; bad snapshots are removed."""
+    producers = Producers(topic_partition)
+    start_offset = segments[0].base_offset
+    for offset in [offset for offset in reversed(snapshots) if offset <= end_offset]:
+        path = f"{folder}/{names.file_name(offset, names.SNAPSHOT)}"
+        try:
+            producers.load(decode_snapshot(disk.read_file(path)))
+            start_offset = offset
+            break
+        except (SnapshotError, FileNotFoundError):
+            disk.remove(path)
+            snapshots.remove(offset)
+    for number, segment in enumerate(segments):
+        is_below = number + 1 < len(segments) and segments[number + 1].base_offset <= start_offset
+        if not is_below and segment.base_offset < end_offset and start_offset < end_offset:
+            _replay(segment, start_offset, end_offset, producers)
+    return producers
+
+
+def _replay(segment: Segment, start_offset: int, end_offset: int, producers: Producers) -> None:
+    first = segment.locate(start_offset)
+    if first is None:
+        return
+    for place in segment.walk(first.position, segment.size):
+        if place.base_offset >= end_offset:
+            return
+        header = BatchHeader._make(HEADER.unpack(segment.read(place.position, HEADER_SIZE)))
+        if header.producer_id >= 0 and place.base_offset >= start_offset:
+            batch = segment.read(place.position, place.size) if header.is_control else b""
+            apply_batch(producers, header, batch)
+
+
+def apply_batch(producers: Producers, header: BatchHeader, batch: bytes) -> AbortedTransaction | None:
+    """Take a batch that is in the log into the producers' state; ``batch`` matters for markers only.
+
+    Raises the errors of :mod:`odradek.records.errors` for a control batch that cannot be read.
+    """
+    if not header.is_control:
+        producers.add(header, 0)
+        return None
+    records = read_records(batch)
+    marker = read_marker(records[0]) if records else None
+    if marker is None:
+        return None
+    return producers.end_transaction(header, marker, records[0].timestamp)
+
+
+class Recovered(NamedTuple):
+    """What recovery found. With ``damage`` nothing was changed on disk, and the rest may be incomplete."""
+
+    log_end_offset: int
+    producers: Producers
+    epochs: LeaderEpochs
+    damage: DamageError | None
+
+
+class _ScanEnd(NamedTuple):
+    """Where the good bytes of a segment end; ``reason`` is empty when that is the end of the file."""
+
+    position: int
+    next_offset: int
+    reason: str
+
+
+def recover(
+    topic_partition: TopicPartition,
+    disk: Disk,
+    folder: str,
+    segments: list[Segment],
+    snapshots: list[int],
+    recovery_point: int,
+    index_interval_bytes: int,
+) -> Recovered:
+    """Read everything from the recovery point's segment on, cut a torn tail, rebuild what belongs to it.
+
+    ``segments`` and ``snapshots`` are shortened when the tail went. Files are written, but not synced.
+    """
+    number = max(
+        (i for i, segment in enumerate(segments) if segment.base_offset <= recovery_point), default=0
+    )
+    next_offset = segments[number].base_offset
+    epochs = load_epochs(disk, folder, 1 << 63)
+    producers = producers_as_of(topic_partition, disk, folder, segments, snapshots, next_offset)
+    while number < len(segments):
+        segment = segments[number]
+        next_offset = max(next_offset, segment.base_offset)
+        aborted: list[AbortedTransaction] = []
+        end = _scan(segment, next_offset, producers, epochs, aborted, index_interval_bytes)
+        next_offset = end.next_offset
+        is_last = number + 1 == len(segments)
+        if next_offset < recovery_point and (end.reason or is_last):
+            reason = end.reason or f"the log ends below offset {next_offset}"
+            reason += f"; everything below offset {recovery_point} had been flushed"
+            damage = DamageError(segment.path(), end.position, reason)
+            return Recovered(next_offset, producers, epochs, damage)
+        if end.reason:
+            _cut_tail(disk, folder, segments, number, snapshots, end)
+        segment.rewrite_transactions(aborted)
+        for fd in segment.write_indexes():
+            disk.close(fd)
+        number += 1
+    epochs.cut_end(next_offset)
+    for offset in [offset for offset in snapshots if offset > next_offset]:
+        _remove_snapshot(disk, folder, snapshots, offset)
+    for segment in segments:
+        segment.close()
+    return Recovered(next_offset, producers, epochs, None)
+
+
+def _cut_tail(
+    disk: Disk, folder: str, segments: list[Segment], number: int, snapshots: list[int], end: _ScanEnd
+) -> None:
+    for segment in reversed(segments[number + 1 :]):
+        segment.close()
+        for path in segment.file_names():
+            disk.remove(path)
+    del segments[number + 1 :]
+    segments[number].is_active = True
+    segments[number].close_file()
+    segments[number].shrink(end.position)
+
+
+def _remove_snapshot(disk: Disk, folder: str, snapshots: list[int], offset: int) -> None:
+    disk.remove(f"{folder}/{names.file_name(offset, names.SNAPSHOT)}")
+    snapshots.remove(offset)
+
+
+def _scan(
+    segment: Segment,
+    next_offset: int,
+    producers: Producers,
+    epochs: LeaderEpochs,
+    aborted: list[AbortedTransaction],
+    index_interval_bytes: int,
+) -> _ScanEnd:
+    """Check every batch of a segment and take it in, up to the first bad byte."""
+    segment.reset_indexes()
+    position = 0
+    chunk, start = memoryview(b""), 0
+    while position < segment.size:
+        if position + HEADER_SIZE > start + len(chunk):
+            chunk, start = _chunk(segment, position, _SCAN_BYTES), position
+        reason, size = _check_header(segment, chunk[position - start :], position, next_offset)
+        if reason:
+            return _ScanEnd(position, next_offset, reason)
+        if position + size > start + len(chunk):
+            chunk, start = _chunk(segment, position, max(size, _SCAN_BYTES)), position
+        batch = chunk[position - start : position - start + size]
+        header = BatchHeader._make(HEADER.unpack_from(batch))
+        computed = crc32c(batch[CRC_START:])
+        if computed != header.crc:
+            reason = f"CRC {header.crc:#010x} stored, {computed:#010x} computed"
+            return _ScanEnd(position, next_offset, reason)
+        try:
+            if header.producer_id >= 0:
+                ended = apply_batch(producers, header, bytes(batch) if header.is_control else b"")
+                if ended is not None:
+                    aborted.append(ended)
+        except (CorruptBatchError, InvalidRecordsError) as error:
+            return _ScanEnd(position, next_offset, str(error))
+        if header.partition_leader_epoch > epochs.latest:
+            epochs.assign(header.partition_leader_epoch, header.base_offset)
+        place = Place(position, header.base_offset, size, header.last_offset)
+        segment.note_batch(place, header.max_timestamp, index_interval_bytes)
+        next_offset = header.next_offset
+        position += size
+    return _ScanEnd(position, next_offset, "")
+
+
+def _chunk(segment: Segment, position: int, length: int) -> memoryview:
+    return memoryview(segment.read(position, min(length, segment.size - position)))
+
+
+def _check_header(segment: Segment, chunk: memoryview, position: int, next_offset: int) -> tuple[str, int]:
+    """(why there is no batch at the chunk's start or "", its size)."""
+    left = segment.size - position
+    if left < HEADER_SIZE:
+        return f"{left} bytes are too few for a batch", 0
+    header = BatchHeader._make(HEADER.unpack_from(chunk))
+    size = header.length + LENGTH_OVERHEAD
+    if header.magic != MAGIC:
+        return f"magic {header.magic} is not {MAGIC}", 0
+    if size < HEADER_SIZE or size > left:
+        return f"length {header.length} does not fit the {left} bytes left", 0
+    if header.base_offset < next_offset:
+        return f"base offset {header.base_offset} does not ascend, {next_offset} was to come", 0
+    if not 0 <= header.last_offset_delta <= LARGEST_RELATIVE_OFFSET:
+        return f"last offset delta {header.last_offset_delta} is impossible", 0
+    if header.last_offset - segment.base_offset > LARGEST_RELATIVE_OFFSET:
+        return f"offset {header.last_offset} is too far from the segment's base", 0
+    return "", size

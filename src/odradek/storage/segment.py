@@ -1,0 +1,398 @@
+"""One segment of a log: a run of batches in a file, with its indexes.
+
+Nothing is opened before it is needed. Walking reads through ``pread``, so that a failing disk is an
+``OSError`` and not a signal; only the bytes that are handed out come from a mapping.
+Source: ``LogSegment``.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from odradek.core.errors import DamageError
+from odradek.records.batch import HEADER_SIZE, LENGTH_OVERHEAD, MAGIC, PREFIX, SMALLEST_LENGTH
+from odradek.storage import names
+from odradek.storage.disk import Bytes, Disk, write_all
+from odradek.storage.index import TIME_ENTRY_SIZE, OffsetIndex, TimeIndex
+from odradek.storage.producers import AbortedTransaction
+from odradek.storage.transactions import TransactionIndex
+
+UNKNOWN_TIMESTAMP = -2
+_CLOSED = -1
+_WALK_BYTES = 8 * 1024
+_COPY_BYTES = 1024 * 1024
+_MAP_FROM_BYTES = 32 * 1024
+"""A range that is not mapped yet is copied when it is smaller than this, else the file is mapped afresh."""
+
+
+class Place(NamedTuple):
+    """Where a batch is, and what it spans; offsets inclusive."""
+
+    position: int
+    base_offset: int
+    size: int
+    last_offset: int
+
+
+class Segment:
+    """A segment of ``size`` bytes. ``is_active`` is true for the last one, which alone is appended to."""
+
+    __slots__ = (
+        "_mapped",
+        "_offset_index",
+        "_time_index",
+        "_transaction_index",
+        "base_offset",
+        "bytes_since_index",
+        "created_ms",
+        "disk",
+        "fd",
+        "first_timestamp",
+        "folder",
+        "is_active",
+        "max_timestamp",
+        "max_timestamp_offset",
+        "roll_jitter_ms",
+        "size",
+        "suffix",
+    )
+
+    def __init__(
+        self,
+        disk: Disk,
+        folder: str,
+        base_offset: int,
+        size: int,
+        created_ms: int,
+        *,
+        is_active: bool,
+        suffix: str = "",
+    ) -> None:
+        self.disk = disk
+        self.folder = folder
+        self.base_offset = base_offset
+        self.size = size
+        self.created_ms = created_ms
+        self.is_active = is_active
+        self.suffix = suffix
+        self.roll_jitter_ms = 0
+        self.bytes_since_index = 0
+        self.first_timestamp = UNKNOWN_TIMESTAMP
+        self.max_timestamp = UNKNOWN_TIMESTAMP
+        self.max_timestamp_offset = base_offset
+        self.fd = _CLOSED
+        self._mapped: memoryview | None = None
+        self._offset_index: OffsetIndex | None = None
+        self._time_index: TimeIndex | None = None
+        self._transaction_index: TransactionIndex | None = None
+
+    def path(self, suffix: str = names.LOG) -> str:
+        return f"{self.folder}/{names.file_name(self.base_offset, suffix)}{self.suffix}"
+
+    # -- files
+
+    def open(self) -> int:
+        """The log file's descriptor, opened if need be."""
+        if self.fd == _CLOSED:
+            self.fd = self.disk.open(self.path(), writable=self.is_active)
+        return self.fd
+
+    def create(self) -> None:
+        """Make the log file, empty, and start with empty indexes."""
+        self.fd = self.disk.open(self.path(), create=True)
+        self.disk.truncate(self.fd, 0)
+        self.reset_indexes()
+
+    def reset_indexes(self) -> None:
+        """Start with empty indexes, as before the first batch."""
+        self._offset_index = OffsetIndex(self.base_offset, bytearray())
+        self._time_index = TimeIndex(self.base_offset, bytearray())
+        self.bytes_since_index = 0
+        self.first_timestamp = self.max_timestamp = -1
+        self.max_timestamp_offset = self.base_offset
+
+    def close(self) -> None:
+        """Give back descriptors, mapping and indexes; views that were handed out stay valid.
+
+        An active segment's indexes must have been written.
+        """
+        self.close_file()
+        self._mapped = self._offset_index = self._time_index = None
+        if self._transaction_index is not None:
+            self._transaction_index.close()
+            self._transaction_index = None
+
+    def close_file(self) -> None:
+        """Give back the log file's descriptor only."""
+        if self.fd != _CLOSED:
+            self.disk.close(self.fd)
+            self.fd = _CLOSED
+
+    def drop_mapping(self) -> bool:
+        """Unmap before the file shrinks; False when a view of it is still in somebody's hands."""
+        mapped, self._mapped = self._mapped, None
+        return mapped is None or self.disk.unmap(mapped)
+
+    def read(self, position: int, length: int) -> bytes:
+        """A copy of ``length`` bytes; DamageError when the file is shorter than it was."""
+        data = self.disk.pread(self.fd if self.fd != _CLOSED else self.open(), length, position)
+        while len(data) < length:
+            more = self.disk.pread(self.fd, length - len(data), position + len(data))
+            if not more:
+                raise DamageError(
+                    self.path(), position + len(data), f"the file ends here, not at {self.size}"
+                )
+            data += more
+        return data
+
+    def view(self, start: int, end: int) -> memoryview | bytes:
+        """The bytes from ``start`` to ``end``, mapped unless they are few and fresh."""
+        mapped = self._mapped
+        if mapped is not None and end <= len(mapped):
+            return mapped[start:end]
+        if self.is_active and end - start < _MAP_FROM_BYTES:
+            return self.read(start, end - start)
+        fd = self.fd if self.fd != _CLOSED else self.open()
+        if self.disk.size(fd) < self.size:
+            raise DamageError(self.path(), self.disk.size(fd), f"the file ends here, not at {self.size}")
+        self._mapped = mapped = self.disk.map(fd, self.size)
+        return mapped[start:end]
+
+    def shrink(self, size: int) -> None:
+        """Cut the file to ``size``; the indexes must be rebuilt after it.
+
+        A file of which mapped bytes are still in use is replaced, not cut: reading them would be a SIGBUS.
+        """
+        fd = self.open()
+        if self.drop_mapping():
+            self.disk.truncate(fd, size)
+        else:
+            temporary = self.path() + names.TEMPORARY
+            fresh = self.disk.open(temporary, create=True)
+            self.disk.truncate(fresh, 0)
+            for position in range(0, size, _COPY_BYTES):
+                write_all(self.disk, fresh, self.read(position, min(_COPY_BYTES, size - position)), position)
+            self.disk.sync(fresh)
+            self.disk.rename(temporary, self.path())
+            self.disk.close(fd)
+            self.fd = fresh
+        self.size = size
+
+    def file_names(self) -> list[str]:
+        """Paths of all files that may belong to the segment."""
+        return [self.path(suffix) for suffix in names.SEGMENT_SUFFIXES]
+
+    # -- indexes
+
+    @property
+    def are_indexes_loaded(self) -> bool:
+        return self._offset_index is not None
+
+    @property
+    def offset_index(self) -> OffsetIndex:
+        if self._offset_index is None:
+            self._load_indexes()
+        assert self._offset_index is not None
+        return self._offset_index
+
+    @property
+    def time_index(self) -> TimeIndex:
+        if self._time_index is None:
+            self._load_indexes()
+        assert self._time_index is not None
+        return self._time_index
+
+    @property
+    def transaction_index(self) -> TransactionIndex:
+        if self._transaction_index is None:
+            self._transaction_index = TransactionIndex(self.disk, self.path(names.TRANSACTION_INDEX))
+        return self._transaction_index
+
+    def rewrite_transactions(self, aborted: list[AbortedTransaction]) -> None:
+        """Put ``aborted`` in the place of the transaction index's content, unless that is the same."""
+        try:
+            is_same = self.transaction_index.entries == aborted
+        except DamageError:
+            is_same = False
+        if not is_same:
+            if self._transaction_index is not None:
+                self._transaction_index.close()
+                self._transaction_index = None
+            self.disk.remove(self.path(names.TRANSACTION_INDEX))
+            for transaction in aborted:
+                self.transaction_index.append(transaction)
+
+    def _load_indexes(self) -> None:
+        try:
+            offsets = OffsetIndex(self.base_offset, self._index_bytes(names.OFFSET_INDEX))
+            times = TimeIndex(self.base_offset, self._index_bytes(names.TIME_INDEX))
+        except OSError:
+            self.rebuild_indexes()
+            return
+        if not (offsets.is_plausible(self.size) and times.is_plausible()):
+            self.rebuild_indexes()
+            return
+        self._offset_index, self._time_index = offsets, times
+        last_time, last_offset = times.last(), offsets.last()
+        self.max_timestamp, self.max_timestamp_offset = last_time or (-1, self.base_offset)
+        self.bytes_since_index = self.size - (last_offset[1] if last_offset else 0)
+
+    def _index_bytes(self, suffix: str) -> Bytes:
+        content = self.disk.read_file(self.path(suffix))
+        return bytearray(content) if self.is_active else content
+
+    def rebuild_indexes(self, interval_bytes: int = 4096) -> None:
+        """Make both indexes anew from the batches; DamageError where those cannot be followed."""
+        self.reset_indexes()
+        for place in self.walk(0, self.size):
+            header = self.read(place.position, HEADER_SIZE)
+            self.note_batch(place, int.from_bytes(header[35:43], "big", signed=True), interval_bytes)
+        if not self.is_active:
+            for fd in self.write_indexes():
+                self.disk.sync(fd)
+                self.disk.close(fd)
+
+    def note_batch(self, place: Place, max_timestamp: int, interval_bytes: int) -> None:
+        """Index one batch that lies at ``place``, as appending it would."""
+        if place.position == 0:
+            self.first_timestamp = max_timestamp
+        if max_timestamp > self.max_timestamp:
+            self.max_timestamp = max_timestamp
+            self.max_timestamp_offset = place.last_offset
+        if self.bytes_since_index > interval_bytes:
+            self.add_index_entry(place.last_offset, place.position)
+        self.bytes_since_index += place.size
+
+    def add_index_entry(self, last_offset: int, position: int) -> None:
+        """Index the batch just appended; the indexes must be loaded."""
+        assert self._offset_index is not None
+        assert self._time_index is not None
+        self._offset_index.append(last_offset, position)
+        self._time_index.append(self.max_timestamp, self.max_timestamp_offset)
+        self.bytes_since_index = 0
+
+    def is_index_full(self, limit_bytes: int) -> bool:
+        """Whether one more entry could take an index above ``segment.index.bytes``."""
+        if self._offset_index is None or self._time_index is None:
+            return False
+        longest = max(len(self._offset_index.entries), len(self._time_index.entries))
+        return longest + 2 * TIME_ENTRY_SIZE > limit_bytes
+
+    def write_indexes(self) -> list[int]:
+        """Write both indexes to their files, for a roll or a close; the descriptors, still to be synced.
+
+        The time index gets its closing entry first: retention goes by it.
+        """
+        offsets, times = self.offset_index, self.time_index
+        if isinstance(times.entries, bytearray):
+            times.append(self.max_timestamp, self.max_timestamp_offset)
+        written: list[int] = []
+        try:
+            for suffix, entries in (
+                (names.OFFSET_INDEX, offsets.entries),
+                (names.TIME_INDEX, times.entries),
+            ):
+                written.append(self.disk.open(self.path(suffix), create=True))
+                self.disk.truncate(written[-1], len(entries))
+                write_all(self.disk, written[-1], entries, 0)
+        except OSError:
+            for fd in written:
+                self.disk.close(fd)
+            raise
+        return written
+
+    def load_times(self) -> None:
+        """Find the first batch's timestamp and the youngest one, if they are not known yet."""
+        if self.max_timestamp == UNKNOWN_TIMESTAMP:
+            self._load_indexes()
+        if self.first_timestamp == UNKNOWN_TIMESTAMP:
+            header = self.read(0, HEADER_SIZE) if self.size >= HEADER_SIZE else None
+            self.first_timestamp = int.from_bytes(header[35:43], "big", signed=True) if header else -1
+
+    # -- finding batches
+
+    def walk(self, position: int, end: int) -> Iterator[Place]:
+        """The batches from ``position``, which must be a batch's start, up to ``end``.
+
+        Raises DamageError where there is no batch to be found; CRCs are not looked at.
+        """
+        chunk, start = b"", position
+        unpack = PREFIX.unpack_from
+        while position < end:
+            if end - position < HEADER_SIZE:
+                raise DamageError(self.path(), position, f"{end - position} bytes are too few for a batch")
+            if position - start + PREFIX.size > len(chunk):
+                start = position
+                chunk = self.read(position, min(_WALK_BYTES, end - position))
+            base_offset, length, magic, delta = unpack(chunk, position - start)
+            if magic != MAGIC or length < SMALLEST_LENGTH or delta < 0 or base_offset < self.base_offset:
+                raise DamageError(self.path(), position, _describe(magic, length, base_offset))
+            size = length + LENGTH_OVERHEAD
+            if size > end - position:
+                raise DamageError(self.path(), position, f"a batch of {size} bytes reaches beyond {end}")
+            yield Place(position, base_offset, size, base_offset + delta)
+            position += size
+
+    def locate(self, offset: int) -> Place | None:
+        """The first batch that ends at or above ``offset``; None when all end below."""
+        entry = self.offset_index.lookup(offset)
+        try:
+            position = 0 if entry is None else entry[1]
+            for place in self.walk(position, self.size):
+                if entry is not None and place.position == position and place.last_offset != entry[0]:
+                    raise DamageError(self.path(names.OFFSET_INDEX), 0, "an entry does not fit the log")
+                if place.last_offset >= offset:
+                    return place
+        except DamageError:
+            if entry is None:
+                raise
+            self.rebuild_indexes()
+            return self._locate_from(0, offset)
+        return None
+
+    def _locate_from(self, position: int, offset: int) -> Place | None:
+        for place in self.walk(position, self.size):
+            if place.last_offset >= offset:
+                return place
+        return None
+
+    def last_boundary(self, start: int, limit: int) -> tuple[int, int]:
+        """(position, next offset) of the last batch end at or below ``limit``, from batch ``start`` on.
+
+        When already the first batch ends above ``limit``, it is that batch's end.
+        """
+        entry = self.offset_index.lookup_position(limit)
+        position = entry[1] if entry is not None and entry[1] > start else start
+        end = next_offset = -1
+        for place in self.walk(position, self.size):
+            if end >= 0 and place.position + place.size > limit:
+                break
+            end, next_offset = place.position + place.size, place.last_offset + 1
+            if end >= limit:
+                break
+        return end, next_offset
+
+    def end_by_walking(self) -> int:
+        """The offset after the last batch, without any index."""
+        last = self.base_offset - 1
+        for place in self.walk(0, self.size):
+            last = place.last_offset
+        return last + 1
+
+    def youngest_ms(self) -> int:
+        """The youngest timestamp; where records have none, when the file was last written."""
+        self.load_times()
+        return self.max_timestamp if self.max_timestamp >= 0 else self.disk.modified_ms(self.path())
+
+    def next_offset(self) -> int:
+        """The offset after the last batch, found by walking from the last index entry."""
+        entry = self.offset_index.last()
+        last = self.base_offset - 1
+        for place in self.walk(entry[1] if entry else 0, self.size):
+            last = place.last_offset
+        return last + 1
+
+
+def _describe(magic: int, length: int, base_offset: int) -> str:
+    if magic in (0, 1):
+        return f"message format {magic}, which Kafka stopped writing in 2017, is not read here"
+    return f"no batch starts here (magic {magic}, length {length}, base offset {base_offset})"

@@ -1,0 +1,298 @@
+"""All logs of one data folder: its lock, its identity, its checkpoints, and their flushing.
+
+Source: ``LogManager``; FORMAT.md has the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from odradek.core.clock import Clock
+from odradek.core.errors import StartupError
+from odradek.core.ids import Randomness, TopicId, TopicPartition, id_text, new_id
+from odradek.storage import names
+from odradek.storage.checkpoints import (
+    decode_clean_shutdown,
+    decode_offsets,
+    decode_properties,
+    encode_clean_shutdown,
+    encode_offsets,
+    encode_properties,
+)
+from odradek.storage.config import LogConfig
+from odradek.storage.disk import Disk, LockHeldError, replace_file
+from odradek.storage.flush import FlushTicket
+from odradek.storage.loading import UNKNOWN_OFFSET, Found, create_log, load_log
+from odradek.storage.log import Log
+from odradek.storage.retention import retention_plan
+from odradek.storage.volume import Volume
+
+Progress = Callable[[int, int, TopicPartition], None]
+"""Called as (partitions done, partitions in all, the one just opened)."""
+
+
+class LogStore:
+    """The logs under one data folder. Made by :meth:`open`; whoever opened it closes it."""
+
+    __slots__ = (
+        "_lock",
+        "broker_epoch",
+        "cluster_id",
+        "directory_id",
+        "disk",
+        "folder",
+        "logs",
+        "node_id",
+        "previous_broker_epoch",
+        "volume",
+        "was_clean",
+    )
+
+    def __init__(self, folder: str, volume: Volume, lock: int) -> None:
+        self.folder = folder
+        self.volume = volume
+        self.disk = volume.disk
+        self.logs: dict[TopicPartition, Log] = {}
+        self.cluster_id = self.directory_id = ""
+        self.node_id = -1
+        self.was_clean = False
+        self.broker_epoch = self.previous_broker_epoch = -1
+        self._lock = lock
+        volume.log_start_checkpoint = self._log_start_checkpoint
+
+    @classmethod
+    def open(
+        cls,
+        folder: str,
+        disk: Disk,
+        clock: Clock,
+        randomness: Randomness,
+        *,
+        node_id: int = 1,
+        cluster_id: str | None = None,
+        config_of: Callable[[TopicPartition], LogConfig] | None = None,
+        progress: Progress | None = None,
+    ) -> LogStore:
+        """Lock the folder, made if need be, and open every log in it, recovering those not closed cleanly.
+
+        A new folder gets ``node_id`` and ``cluster_id`` (a fresh one when None); later they must agree.
+        Raises StartupError when another broker holds the folder or it belongs to another node or cluster.
+        """
+        folder = folder.rstrip("/") or "/"
+        try:
+            disk.make_folder(folder)
+            lock = disk.lock(f"{folder}/{names.LOCK}")
+        except LockHeldError as error:
+            raise StartupError(
+                f"the data folder {folder} is in use by {error.holder or 'another broker'}; stop it, or "
+                f"choose another folder"
+            ) from error
+        except OSError as error:
+            raise StartupError(f"the data folder {folder} cannot be used: {error}") from error
+        store = cls(folder, Volume(disk, folder, randomness, lock), lock)
+        try:
+            store._load_identity(node_id, cluster_id)
+            store._load_logs(clock.now_ms(), config_of or (lambda _: LogConfig()), progress)
+        except BaseException:
+            disk.close(lock)
+            raise
+        return store
+
+    def _load_identity(self, node_id: int, cluster_id: str | None) -> None:
+        path = f"{self.folder}/{names.META_PROPERTIES}"
+        properties: dict[str, str] = {}
+        if self.disk.exists(path):
+            try:
+                properties = decode_properties(self.disk.read_file(path))
+                known_node_id = int(properties.get("node.id", properties.get("broker.id", node_id)))
+            except ValueError as error:
+                raise StartupError(f"{path} cannot be understood: {error}") from error
+            known_cluster_id = properties.get("cluster.id", cluster_id)
+            if known_node_id != node_id:
+                raise StartupError(f"{path} belongs to node {known_node_id}, this is node {node_id}")
+            if cluster_id is not None and known_cluster_id != cluster_id:
+                raise StartupError(f"{path} belongs to cluster {known_cluster_id}, not to {cluster_id}")
+            cluster_id = known_cluster_id
+        randomness = self.volume.randomness
+        self.node_id = node_id
+        self.cluster_id = cluster_id or id_text(new_id(randomness))
+        self.directory_id = properties.get("directory.id") or id_text(new_id(randomness))
+        wanted = {
+            "cluster.id": self.cluster_id,
+            "directory.id": self.directory_id,
+            "node.id": str(node_id),
+            "version": "1",
+        }
+        if {**wanted, **properties} != properties:
+            replace_file(self.disk, path, encode_properties({**properties, **wanted}))
+
+    def _load_logs(
+        self,
+        now_ms: int,
+        config_of: Callable[[TopicPartition], LogConfig],
+        progress: Progress | None,
+    ) -> None:
+        self._take_clean_marker()
+        recovery_points = self._read_offsets(names.RECOVERY_POINTS)
+        starts = self._read_offsets(names.LOG_STARTS)
+        partitions = []
+        for entry in self.disk.entries(self.folder):
+            if entry.is_folder and names.is_deleted_folder(entry.name):
+                self.volume.garbage.append(f"{self.folder}/{entry.name}")
+            elif entry.is_folder and (partition := names.parse_folder_name(entry.name)) is not None:
+                partitions.append(partition)
+        for number, partition in enumerate(sorted(partitions), 1):
+            found = Found(
+                recovery_points.get(partition, UNKNOWN_OFFSET),
+                starts.get(partition, UNKNOWN_OFFSET),
+                self.was_clean,
+            )
+            self.logs[partition] = load_log(self.volume, partition, config_of(partition), found, now_ms)
+            if progress is not None:
+                progress(number, len(partitions), partition)
+        if not self.was_clean and self.logs:
+            self._sync_recovered()
+
+    def _take_clean_marker(self) -> None:
+        path = f"{self.folder}/{names.CLEAN_SHUTDOWN}"
+        self.was_clean = self.disk.exists(path)
+        if self.was_clean:
+            self.previous_broker_epoch = decode_clean_shutdown(self.disk.read_file(path))
+            self.disk.remove(path)
+            self.disk.sync_folder(self.folder)
+
+    def _read_offsets(self, name: str) -> dict[TopicPartition, int]:
+        path = f"{self.folder}/{name}"
+        if not self.disk.exists(path):
+            return {}
+        try:
+            return decode_offsets(self.disk.read_file(path))
+        except ValueError as error:
+            raise StartupError(
+                f"{path} is damaged: {error}; without it nobody can tell what had been flushed. Restore it, "
+                f"or remove it to have every log scanned from its beginning"
+            ) from error
+
+    def _sync_recovered(self) -> None:
+        """Everything that recovery accepted counts as flushed from now on, so it has to be."""
+        if not self.disk.sync_file_system(self._lock):
+            for log in self.logs.values():
+                log.sync_files()
+
+    # -- partitions
+
+    def create(
+        self, topic_partition: TopicPartition, topic_id: TopicId, config: LogConfig, now_ms: int
+    ) -> Log:
+        """A new, empty log. Raises ``OSError``; ``ValueError`` when there is one already."""
+        if topic_partition in self.logs:
+            raise ValueError(f"{topic_partition} exists")
+        log = create_log(self.volume, topic_partition, topic_id, config, now_ms)
+        self.logs[topic_partition] = log
+        return log
+
+    def delete(self, topic_partition: TopicPartition) -> None:
+        """Take a log out of use; its folder is renamed now and removed by :meth:`collect_garbage`."""
+        log = self.logs.pop(topic_partition)
+        log.leave()
+        unique = self.volume.randomness.randbytes(16).hex()
+        gone = f"{self.folder}/{names.deleted_folder_name(topic_partition, unique)}"
+        self.disk.rename(log.folder, gone)
+        self.volume.garbage.append(gone)
+
+    def collect_garbage(self) -> Callable[[], None] | None:
+        """Removal of everything out of use, to be run in any thread; None when there is nothing."""
+        paths, self.volume.garbage = self.volume.garbage, []
+        if not paths:
+            return None
+        disk = self.disk
+
+        def remove() -> None:
+            for path in paths:
+                if path.endswith(names.DELETED_FOLDER):
+                    disk.remove_folder(path)
+                else:
+                    disk.remove(path)
+
+        return remove
+
+    def apply_retention(self, now_ms: int) -> int:
+        """Delete what ``retention.ms`` and ``retention.bytes`` say; the bytes that went."""
+        gone = 0
+        for log in list(self.logs.values()):
+            if log.offline is None and (plan := retention_plan(log, now_ms)) is not None:
+                if plan.roll:
+                    log.roll(now_ms)
+                gone += log.delete_segments_before(plan.delete_before)
+        return gone
+
+    def expire_producers(self, now_ms: int) -> int:
+        """Forget producers quiet for ``producer.id.expiration.ms``, in logs where any are in memory."""
+        expiration_ms = self.volume.producer_expiration_ms
+        return sum(log.expire_producers(now_ms, expiration_ms) for log in self.logs.values())
+
+    # -- flushing
+
+    def begin_flush(self, now_ms: int) -> FlushTicket | None:
+        """A ticket to be run in any thread; None when nothing is due or one is in flight."""
+        return self.volume.begin_flush(now_ms)
+
+    def finish_flush(self, ticket: FlushTicket) -> list[Log]:
+        """Take in a ticket that was run; the logs whose flushed offset (and high watermark) moved."""
+        return cast("list[Log]", self.volume.finish_flush(ticket))
+
+    def flush(self, now_ms: int) -> list[Log]:
+        """Begin, run and finish a flush right here."""
+        ticket = self.begin_flush(now_ms)
+        if ticket is None:
+            return []
+        ticket.run()
+        return self.finish_flush(ticket)
+
+    # -- checkpoints
+
+    def checkpoint_files(self) -> list[tuple[str, bytes]]:
+        """Path and content of the three offset checkpoints as of now; a thread may write them."""
+        logs = self.logs.values()
+        flushed = {log.topic_partition: log.flushed_offset for log in logs}
+        watermarks = {log.topic_partition: log.high_watermark for log in logs}
+        return [
+            (f"{self.folder}/{names.RECOVERY_POINTS}", encode_offsets(flushed)),
+            self._log_start_checkpoint(),
+            (f"{self.folder}/{names.HIGH_WATERMARKS}", encode_offsets(watermarks)),
+        ]
+
+    def _log_start_checkpoint(self) -> tuple[str, bytes]:
+        starts = {
+            log.topic_partition: log.log_start_offset
+            for log in self.logs.values()
+            if log.log_start_offset > log.segments[0].base_offset
+        }
+        return f"{self.folder}/{names.LOG_STARTS}", encode_offsets(starts)
+
+    def write_checkpoints(self) -> None:
+        """Write the three offset checkpoints right here. Raises ``OSError``."""
+        for path, content in self.checkpoint_files():
+            replace_file(self.disk, path, content)
+
+    def close(self, now_ms: int, *, clean: bool = True) -> None:
+        """Close all logs and give the folder back; when ``clean``, so that the next start scans nothing.
+
+        A flush in flight must be finished first.
+        """
+        try:
+            if clean:
+                for log in self.logs.values():
+                    log.write_closing_files()
+                self.flush(now_ms)
+                self.write_checkpoints()
+        finally:
+            for log in self.logs.values():
+                log.close()
+            try:
+                if clean and all(log.offline is None for log in self.logs.values()):
+                    marker = encode_clean_shutdown(self.broker_epoch)
+                    replace_file(self.disk, f"{self.folder}/{names.CLEAN_SHUTDOWN}", marker)
+            finally:
+                self.disk.close(self._lock)

@@ -1,0 +1,73 @@
+"""The transaction index of a segment: aborted transactions whose markers lie in it.
+
+Source: ``TransactionIndex`` and ``AbortedTxn``; FORMAT.md has the layout.
+"""
+
+import struct
+
+from odradek.core.errors import DamageError
+from odradek.storage.disk import Disk, write_all
+from odradek.storage.producers import AbortedTransaction
+
+_ENTRY = struct.Struct(">hqqqq")
+_CLOSED = -1
+
+
+class TransactionIndex:
+    """Entries ascend by the marker's offset. The file appears with the first entry."""
+
+    __slots__ = ("_disk", "_path", "entries", "fd")
+
+    def __init__(self, disk: Disk, path: str) -> None:
+        self._disk = disk
+        self._path = path
+        self.fd = _CLOSED
+        self.entries = self._load() if disk.exists(path) else []
+
+    def _load(self) -> list[AbortedTransaction]:
+        content = self._disk.read_file(self._path)
+        if len(content) % _ENTRY.size:
+            raise DamageError(self._path, len(content), "not a whole number of entries")
+        entries = []
+        for position in range(0, len(content), _ENTRY.size):
+            version, *fields = _ENTRY.unpack_from(content, position)
+            if version != 0:
+                raise DamageError(self._path, position, f"entry version {version} is unknown")
+            entries.append(AbortedTransaction(*fields))
+        return entries
+
+    def append(self, transaction: AbortedTransaction) -> None:
+        if self.fd == _CLOSED:
+            self.fd = self._disk.open(self._path, create=True)
+        entry = _ENTRY.pack(0, *transaction)
+        write_all(self._disk, self.fd, entry, len(self.entries) * _ENTRY.size)
+        self.entries.append(transaction)
+
+    def clear(self) -> None:
+        """Forget all entries and remove the file, before a rebuild."""
+        self.close()
+        self.entries = []
+        self._disk.remove(self._path)
+
+    def cut(self, offset: int) -> None:
+        """Forget entries whose marker lies at or above ``offset``."""
+        kept = [entry for entry in self.entries if entry.last_offset < offset]
+        if len(kept) != len(self.entries):
+            self.clear()
+            for entry in kept:
+                self.append(entry)
+
+    def overlapping(self, start_offset: int, upper_offset: int) -> tuple[list[AbortedTransaction], bool]:
+        """Transactions with records in the range, and whether later segments can hold no more of them."""
+        found = []
+        for entry in self.entries:
+            if entry.last_offset >= start_offset and entry.first_offset < upper_offset:
+                found.append(entry)
+            if entry.last_stable_offset >= upper_offset:
+                return found, True
+        return found, False
+
+    def close(self) -> None:
+        if self.fd != _CLOSED:
+            self._disk.close(self.fd)
+            self.fd = _CLOSED

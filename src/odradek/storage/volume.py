@@ -1,0 +1,78 @@
+"""The data folder as its logs see it: the disk, what waits for a flush, what waits for removal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from odradek.core.ids import Randomness
+from odradek.storage.disk import Disk
+from odradek.storage.flush import FlushItem, FlushTicket
+
+if TYPE_CHECKING:
+    from odradek.storage.log_state import LogState
+
+DAY_MS = 86_400_000
+
+
+class Volume:
+    """Shared by all logs of one data folder.
+
+    ``producer_expiration_ms`` is ``producer.id.expiration.ms`` and may change at run time; ``on_offline`` is
+    called with each log that goes offline.
+    """
+
+    __slots__ = (
+        "dirty",
+        "disk",
+        "file_system_fd",
+        "folder",
+        "garbage",
+        "in_flight",
+        "log_start_checkpoint",
+        "log_starts_changed",
+        "on_offline",
+        "producer_expiration_ms",
+        "randomness",
+        "timed",
+    )
+
+    def __init__(self, disk: Disk, folder: str, randomness: Randomness, file_system_fd: int = -1) -> None:
+        self.disk = disk
+        self.folder = folder
+        self.randomness = randomness
+        self.file_system_fd = file_system_fd
+        self.producer_expiration_ms = DAY_MS
+        self.on_offline: Callable[[LogState], None] = lambda log: None
+        self.dirty: list[LogState] = []
+        """Logs for which a flush is due; each is in here once."""
+        self.timed: set[LogState] = set()
+        """Logs with unflushed records that ``flush.ms`` will make due."""
+        self.garbage: list[str] = []
+        """Paths out of use, to be removed when there is time."""
+        self.log_starts_changed = False
+        self.log_start_checkpoint: Callable[[], tuple[str, bytes]] | None = None
+        """Path and content of the log start checkpoint; the next flush writes it when a start changed."""
+        self.in_flight: FlushTicket | None = None
+
+    def begin_flush(self, now_ms: int) -> FlushTicket | None:
+        """What has to be synced now; None when nothing has, or when a flush is in flight."""
+        if self.in_flight is not None:
+            return None
+        if self.timed:
+            for log in [log for log in self.timed if log.is_flush_overdue(now_ms)]:
+                log.request_flush()
+        if not self.dirty and not self.log_starts_changed:
+            return None
+        dirty, self.dirty = self.dirty, []
+        items = [log.begin_flush() for log in dirty]
+        if self.log_starts_changed and self.log_start_checkpoint is not None:
+            items.append(FlushItem(None, 0, [], [self.log_start_checkpoint()], []))
+        self.log_starts_changed = False
+        self.in_flight = ticket = FlushTicket(self.disk, self.file_system_fd, items)
+        return ticket
+
+    def finish_flush(self, ticket: FlushTicket) -> list[LogState]:
+        """Take in a ticket that has run; the logs whose flushed offset has moved."""
+        self.in_flight = None
+        return [item.log for item in ticket.items if item.log is not None and item.log.finish_flush(item)]
