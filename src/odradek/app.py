@@ -7,7 +7,6 @@ import logging
 import os
 import random
 import signal
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,22 +15,24 @@ from odradek.cluster.file_store import FileMetadataStore
 from odradek.core.clock import SystemClock
 from odradek.core.config.broker import BrokerConfig
 from odradek.server.server import Server
-from odradek.storage.disk import Disk
+from odradek.storage.disk import SystemDisk
 from odradek.storage.store import LogStore
 
 log = logging.getLogger("odradek")
 
 GC_THRESHOLD = 50_000
-"""Collections are rare and short once what start-up made is frozen: they would show in p99 otherwise."""
+"""Collections are rare, and short as what start-up made is frozen: they would show in p99 otherwise."""
 
 
 class Node:
-    """One running broker: its folder is locked and its port open from :meth:`start` to :meth:`stop`."""
+    """One running broker: its folder is locked and its port open from :meth:`start` to :meth:`stop`.
 
-    def __init__(self, server: Server, store: LogStore, addresses: list[tuple[str, int]]) -> None:
+    ``addresses`` are the (host, port) pairs that the listeners are bound to, in the configuration's order.
+    """
+
+    def __init__(self, server: Server, addresses: list[tuple[str, int]]) -> None:
         self.server = server
         self.addresses = addresses
-        self._store = store
 
     @classmethod
     async def start(cls, config: BrokerConfig) -> "Node":
@@ -41,17 +42,84 @@ class Node:
         the metadata log cannot be trusted.
         """
         clock = SystemClock()
-        disk = Disk()
+        disk = SystemDisk()
         randomness = random.SystemRandom()
-        store = LogStore.open(Path(config.log_dir), disk, clock)
-        metadata, image = FileMetadataStore.open(Path(config.log_dir), disk, store.cluster_id)
-        broker = Broker(config, store, metadata, image, clock, randomness)
+        store = LogStore.open(config.log_dir, disk, clock, randomness, node_id=config.node_id)
+        metadata = FileMetadataStore.open(
+            config.log_dir,
+            disk,
+            store.cluster_id,
+            node_id=config.node_id,
+            rack=config.broker_rack,
+            was_clean=store.was_clean,
+        )
+        broker = Broker(config, store, metadata, clock, randomness)
         server = Server(broker, clock, asyncio.get_running_loop())
-        addresses = await server.start(config.listeners)
-        return cls(server, store, addresses)
+        try:
+            addresses = await server.start(config.listeners)
+        except BaseException:
+            await server.stop()
+            broker.close()
+            raise
+        return cls(server, addresses)
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """What a client on this machine types to get here."""
+        host, port = self.addresses[0]
+        shown = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, host)
+        return f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
 
     async def stop(self) -> None:
         """Stops serving, makes everything durable and marks the folder as cleanly closed."""
         await self.server.stop()
         self.server.broker.close()
-        self._store.close(clean=True)
+
+
+def run(
+    config: BrokerConfig,
+    *,
+    ready_file: Path | None = None,
+    on_ready: Callable[[Node], None] = lambda node: None,
+) -> None:
+    """Serves until SIGTERM or SIGINT; returns after a clean stop.
+
+    ``ready_file`` gets one JSON line once the port is open: ``bootstrap_servers``, ``data`` and ``pid``.
+    """
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_serve(config, ready_file, on_ready))
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's where it can be had (it halves the cost of small requests), else asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+async def _serve(config: BrokerConfig, ready_file: Path | None, on_ready: Callable[[Node], None]) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    node = await Node.start(config)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 100)
+    if ready_file is not None:
+        _write_ready_file(ready_file, node, config)
+    on_ready(node)
+    await stop.wait()
+    log.info("stopping")
+    await node.stop()
+    log.info("stopped cleanly")
+
+
+def _write_ready_file(path: Path, node: Node, config: BrokerConfig) -> None:
+    """Renamed into place, so that whoever polls for it never reads half a line."""
+    line = {"bootstrap_servers": node.bootstrap_servers, "data": config.log_dir, "pid": os.getpid()}
+    draft = path.with_name(path.name + ".tmp")
+    draft.write_text(json.dumps(line) + "\n")
+    draft.replace(path)

@@ -12,19 +12,22 @@ from typing import Any
 
 from odradek.broker import table
 from odradek.broker.fetch_sessions import FetchSessions
+from odradek.broker.maintenance import Chore, Maintenance
 from odradek.broker.metadata_commits import MetadataCommits
 from odradek.broker.partitions import CommitWaiter, Partition
 from odradek.broker.requests import Answer, Close, Message, Parts, RequestContext, Session, Wait
 from odradek.broker.timers import Timers
 from odradek.broker.topics import Topics
-from odradek.cluster.controller import Change
+from odradek.cluster.change import Change
 from odradek.cluster.image import ClusterImage
 from odradek.cluster.store import MetadataStore
 from odradek.core.clock import Clock
 from odradek.core.config.broker import BrokerConfig
 from odradek.core.errors import ApiError, ErrorCode, PeerError
 from odradek.core.ids import Randomness
-from odradek.storage.store import FlushTicket, LogStore
+from odradek.storage.flush import FlushTicket
+from odradek.storage.log_state import LogState
+from odradek.storage.store import LogStore
 
 log = logging.getLogger("odradek.broker")
 
@@ -56,7 +59,7 @@ class Broker:
         self.clock = clock
         self.randomness = randomness
         self.timers = Timers()
-        self.topics = Topics(store, config)
+        self.topics = Topics(store, config, clock)
         self.metadata = MetadataCommits(
             metadata, self.topics.apply, on_dirty=lambda: self.want_flush(is_urgent=True)
         )
@@ -65,8 +68,11 @@ class Broker:
         self.flush_is_urgent = False
         """Someone waits for the next flush; else it may linger so that more rides along."""
         self.has_unflushed = False
+        self.maintenance = Maintenance(store, clock)
         self._sweep_is_due = False
         self._client_ids: dict[bytes, str] = {}
+        store.volume.producer_expiration_ms = config.producer_id_expiration_ms
+        store.volume.on_offline = self._log_went_offline
         self.topics.apply(self.image)
 
     @property
@@ -179,7 +185,7 @@ class Broker:
         if self._sweep_is_due:
             self.timers.schedule(now_ms + WAITER_SWEEP_MS, self._sweep_waiters)
 
-    def commit_metadata(self, change: Change, reply: Callable[[ClusterImage], Message]) -> Wait:
+    def commit_metadata(self, change: Change[Any], reply: Callable[[ClusterImage], Message]) -> Wait:
         """Appends ``change`` to the metadata log; once it is durable it is folded and applied, and the wait
         is completed with ``reply(new image)``."""
         wait = Wait()
@@ -200,7 +206,7 @@ class Broker:
         """What is to be made durable now, or ``None``. One flush is in flight at a time."""
         self.flush_is_urgent = self.has_unflushed = False
         metadata_is_dirty = self.metadata.begin_flush()
-        ticket = self.store.begin_flush()
+        ticket = self.store.begin_flush(self.clock.now_ms())
         if not metadata_is_dirty and ticket is None:
             return None
         return Flush(self.metadata if metadata_is_dirty else None, ticket)
@@ -214,10 +220,26 @@ class Broker:
                 partition = self.topics.partition_of(flushed)
                 if partition is None:
                     continue
-                if flushed.offline is not None:
-                    partition.fail_waiters(ErrorCode.KAFKA_STORAGE_ERROR)
-                else:
-                    partition.high_watermark_moved()
+                partition.high_watermark_moved()
+
+    def _log_went_offline(self, failed: LogState) -> None:
+        log.error("%s is offline: %s", failed.topic_partition, failed.offline)
+        partition = self.topics.partition(*failed.topic_partition)
+        if partition is not None and partition.log is failed:
+            partition.fail_waiters(ErrorCode.KAFKA_STORAGE_ERROR)
+
+    def housekeep(self) -> list[Chore]:
+        """Called about once a second; returns what should run in some thread."""
+        if self.store.volume.dirty or self.store.volume.timed:
+            self.want_flush(is_urgent=False)
+        return self.maintenance.run()
+
+    def close(self) -> None:
+        """Everything durable, the folder marked as cleanly closed. A flush in flight must be finished."""
+        try:
+            self.metadata.close()
+        finally:
+            self.store.close(self.clock.now_ms())
 
 
 class Flush:

@@ -11,6 +11,7 @@ from odradek.broker import authorized_operations
 from odradek.broker.endpoints import advertised_endpoint
 from odradek.broker.partitions import INTERNAL_TOPICS
 from odradek.broker.requests import RequestContext, Wait
+from odradek.cluster.controller import auto_create_topics
 from odradek.cluster.image import ClusterImage, TopicImage
 from odradek.core.errors import ErrorCode
 from odradek.core.ids import ZERO_ID
@@ -33,7 +34,7 @@ def handle(broker: "Broker", request: MetadataRequest, context: RequestContext) 
     missing = _to_create(broker, request)
     if not missing:
         return _describe(broker, broker.image, request, context, {})
-    change = broker.auto_create(missing)
+    change = auto_create_topics(broker.metadata.proposed, missing, broker.config, broker.randomness)
     return broker.commit_metadata(
         change, lambda image: _describe(broker, image, request, context, change.result)
     )

@@ -7,8 +7,9 @@ crash.
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
-from odradek.cluster.controller import Change
+from odradek.cluster.change import Change
 from odradek.cluster.fold import fold_all
 from odradek.cluster.image import ClusterImage
 from odradek.cluster.store import MetadataStore
@@ -39,7 +40,7 @@ class MetadataCommits:
         self._in_flight = 0
         self._failure: OSError | None = None
 
-    def commit(self, change: Change, done: Done) -> None:
+    def commit(self, change: Change[Any], done: Done) -> None:
         """Appends ``change`` and calls ``done(image)`` once it is durable and visible.
 
         A change without records is done at once. Raises :class:`ApiError` when the metadata log cannot be
@@ -57,6 +58,9 @@ class MetadataCommits:
         self.proposed = fold_all(self.proposed, change.records, index)
         self._pending.append((self.proposed, done))
         self.on_dirty()
+
+    def close(self) -> None:
+        self._store.close()
 
     @property
     def is_dirty(self) -> bool:

@@ -3,9 +3,11 @@
 import logging
 
 from odradek.broker.partitions import Partition, Topic
-from odradek.cluster.image import BROKER_RESOURCE, ClusterImage, TopicImage
+from odradek.cluster.configs import broker_layers
+from odradek.cluster.image import ClusterImage, TopicImage
+from odradek.core.clock import Clock
 from odradek.core.config.broker import BrokerConfig
-from odradek.core.config.layers import BrokerLayers, topic_values
+from odradek.core.config.layers import topic_values
 from odradek.core.errors import ErrorCode
 from odradek.core.ids import TopicId, TopicPartition
 from odradek.storage.config import LogConfig
@@ -18,9 +20,10 @@ log = logging.getLogger("odradek.topics")
 class Topics:
     """Topics by name and by id; follows the image through :meth:`apply`."""
 
-    def __init__(self, store: LogStore, config: BrokerConfig) -> None:
+    def __init__(self, store: LogStore, config: BrokerConfig, clock: Clock) -> None:
         self._store = store
         self._config = config
+        self._clock = clock
         self.by_name: dict[str, Topic] = {}
         self.by_id: dict[TopicId, Topic] = {}
         self.waiting: set[Partition] = set()
@@ -65,15 +68,19 @@ class Topics:
         topic = self.by_name.get(topic_image.name)
         if topic is None:
             topic = Topic(topic_image.name, topic_image.topic_id)
-        config = LogConfig.from_topic(topic_values(layers_of(self._config, image), topic_image.configs))
+        config = LogConfig.from_topic(topic_values(broker_layers(image, self._config), topic_image.configs))
         for partition, partition_image in zip(topic.partitions, topic_image.partitions, strict=False):
             partition.log.config = config
             partition.leader_epoch = partition_image.leader_epoch
         for index in range(len(topic.partitions), len(topic_image.partitions)):
             key = TopicPartition(topic_image.name, index)
             partition_log = self._store.logs.get(key)
+            if partition_log is not None and partition_log.topic_id != topic_image.topic_id:
+                log.warning("the folder of %s is of an earlier topic of that name; setting it aside", key)
+                self._store.delete(key)
+                partition_log = None
             if partition_log is None:
-                partition_log = self._store.create(key, topic_image.topic_id, config)
+                partition_log = self._store.create(key, topic_image.topic_id, config, self._clock.now_ms())
             partition_log.config = config
             topic.partitions.append(
                 Partition(topic, index, partition_log, topic_image.partitions[index].leader_epoch)
@@ -88,12 +95,3 @@ class Topics:
             self.waiting.discard(partition)
             partition.fail_waiters(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
             self._store.delete(partition.topic_partition)
-
-
-def layers_of(config: BrokerConfig, image: ClusterImage) -> BrokerLayers:
-    """Every source of the broker's own settings."""
-    return BrokerLayers(
-        dynamic=image.resource_configs((BROKER_RESOURCE, str(config.node_id))),
-        dynamic_default=image.resource_configs((BROKER_RESOURCE, "")),
-        static=config.static,
-    )

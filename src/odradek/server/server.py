@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from odradek.broker.broker import Broker, Flush
+from odradek.broker.maintenance import Chore
 from odradek.core.clock import Clock
 from odradek.core.config.listeners import Listener
 from odradek.core.errors import StartupError
@@ -158,7 +159,8 @@ class Server:
             for connection in list(self._connections):
                 if self.now_ms - connection.last_active_ms > limit_ms:
                     connection.close(f"idle for longer than connections.max.idle.ms={limit_ms}")
-        self.broker.housekeep()
+        for chore in self.broker.housekeep():
+            self._loop.run_in_executor(None, _attempt, chore)
         self.settle()
         self._housekeeping_handle = self._loop.call_later(HOUSEKEEPING_S, self._housekeep)
 
@@ -182,3 +184,10 @@ class Server:
         for connection in list(self._connections):
             connection.transport.close()
         await asyncio.sleep(0)
+
+
+def _attempt(chore: Chore) -> None:
+    try:
+        chore()
+    except OSError as error:
+        log.warning("could not tidy up, will be tried again: %s", error)

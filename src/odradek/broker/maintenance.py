@@ -1,0 +1,69 @@
+"""What a broker does now and then: retention, checkpoints, forgetting producers, removing garbage."""
+
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from odradek.core.clock import Clock
+from odradek.storage.disk import replace_file
+from odradek.storage.store import LogStore
+
+log = logging.getLogger("odradek.maintenance")
+
+CHECKPOINT_MS = 60_000
+RETENTION_MS = 300_000
+PRODUCER_EXPIRY_MS = 600_000
+GARBAGE_MS = 60_000
+
+Chore = Callable[[], None]
+
+
+class Maintenance:
+    """Decides what is due; what may block comes back as chores, to be run in any thread."""
+
+    def __init__(self, store: LogStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        now_ms = clock.monotonic_ms()
+        self._due_ms = {
+            self._checkpoint: now_ms + CHECKPOINT_MS,
+            self._retain: now_ms + RETENTION_MS,
+            self._expire_producers: now_ms + PRODUCER_EXPIRY_MS,
+            self._collect_garbage: now_ms + GARBAGE_MS,
+        }
+        self._every_ms = {
+            self._checkpoint: CHECKPOINT_MS,
+            self._retain: RETENTION_MS,
+            self._expire_producers: PRODUCER_EXPIRY_MS,
+            self._collect_garbage: GARBAGE_MS,
+        }
+
+    def run(self) -> list[Chore]:
+        """Does what is due now; returns what of it should not be done on the event loop."""
+        now_ms = self._clock.monotonic_ms()
+        chores: list[Chore] = []
+        for task, due_ms in self._due_ms.items():
+            if due_ms <= now_ms:
+                self._due_ms[task] = now_ms + self._every_ms[task]
+                chores += task()
+        return chores
+
+    def _checkpoint(self) -> Iterable[Chore]:
+        disk = self._store.disk
+        return [
+            partial(replace_file, disk, path, content) for path, content in self._store.checkpoint_files()
+        ]
+
+    def _retain(self) -> Iterable[Chore]:
+        gone = self._store.apply_retention(self._clock.now_ms())
+        if gone:
+            log.info("retention deleted %d bytes", gone)
+        return ()
+
+    def _expire_producers(self) -> Iterable[Chore]:
+        self._store.expire_producers(self._clock.now_ms())
+        return ()
+
+    def _collect_garbage(self) -> Iterable[Chore]:
+        remove = self._store.collect_garbage()
+        return (remove,) if remove is not None else ()
