@@ -3,7 +3,7 @@
 import pytest
 
 from odradek.core.config.broker import broker_config
-from odradek.core.config.listeners import Endpoint
+from odradek.core.config.listeners import Listener
 from odradek.core.errors import StartupError
 
 STOCK_KRAFT_FILE = """
@@ -28,7 +28,7 @@ log.segment.bytes=1073741824
 
 def test_defaults() -> None:
     config = broker_config()
-    assert config.listeners == (Endpoint("PLAINTEXT", "127.0.0.1", 9092),)
+    assert config.listeners == (Listener("PLAINTEXT", "127.0.0.1", 9092),)
     assert config.advertised_listeners == ()
     assert config.node_id == 1
     assert config.log_dir == "./data"
@@ -60,8 +60,8 @@ def test_stock_kafka_file_is_taken() -> None:
     config = broker_config(properties_text=STOCK_KRAFT_FILE)
     assert config.node_id == 7
     assert config.static["broker.id"] == "7"
-    assert config.listeners == (Endpoint("PLAINTEXT", "", 9092),)
-    assert config.advertised_listeners == (Endpoint("PLAINTEXT", "localhost", 9092),)
+    assert config.listeners == (Listener("PLAINTEXT", "", 9092),)
+    assert config.advertised_listeners == (Listener("PLAINTEXT", "localhost", 9092),)
     notices = "\n".join(config.notices)
     assert "num.io.threads (server.properties line 11) has no effect" in notices
     assert "log.retention.hours" in notices
@@ -70,13 +70,13 @@ def test_stock_kafka_file_is_taken() -> None:
 
 def test_advertised_alone_opens_every_interface() -> None:
     config = broker_config(environment={"KAFKA_ADVERTISED_LISTENERS": "PLAINTEXT://broker.example:9192"})
-    assert config.listeners == (Endpoint("PLAINTEXT", "", 9192),)
+    assert config.listeners == (Listener("PLAINTEXT", "", 9192),)
     assert str(config.advertised_listeners[0]) == "PLAINTEXT://broker.example:9192"
 
 
 def test_ipv6_listener() -> None:
     config = broker_config({"listeners": "PLAINTEXT://[::1]:9092"})
-    assert config.listeners == (Endpoint("PLAINTEXT", "::1", 9092),)
+    assert config.listeners == (Listener("PLAINTEXT", "::1", 9092),)
     assert str(config.listeners[0]) == "PLAINTEXT://[::1]:9092"
 
 

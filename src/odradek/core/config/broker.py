@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from odradek.core.config.defaults import broker_defaults
 from odradek.core.config.keys import broker_keys
 from odradek.core.config.listeners import (
-    Endpoint,
+    Listener,
     check_advertised,
     check_protocols,
     parse_endpoints,
@@ -96,8 +96,8 @@ class BrokerConfig:
         "transactional_id_expiration_ms",
     )
 
-    listeners: tuple[Endpoint, ...]
-    advertised_listeners: tuple[Endpoint, ...]
+    listeners: tuple[Listener, ...]
+    advertised_listeners: tuple[Listener, ...]
     """Empty when clients are told the address that they dialled."""
     log_dir: str
     node_id: int
@@ -176,7 +176,7 @@ class BrokerConfig:
         advertised = self._without(not_opened, "advertised.listeners")
         listeners = self._without(not_opened, "listeners")
         if advertised and "listeners" not in self.static:
-            listeners = tuple(Endpoint(name, "", port) for name, _, port in advertised)
+            listeners = tuple(Listener(name, "", port) for name, _, port in advertised)
         if not listeners:
             raise ConfigError("listeners: only controller listeners are named, clients could not connect")
         protocols = parse_protocol_map(str(self._value("listener.security.protocol.map")))
@@ -185,7 +185,7 @@ class BrokerConfig:
         self.listeners = listeners
         self.advertised_listeners = advertised
 
-    def _without(self, names: set[str], key: str) -> tuple[Endpoint, ...]:
+    def _without(self, names: set[str], key: str) -> tuple[Listener, ...]:
         endpoints = parse_endpoints(key, self._list(key))
         return tuple(endpoint for endpoint in endpoints if endpoint.name not in names)
 

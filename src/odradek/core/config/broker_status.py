@@ -45,6 +45,8 @@ IMPLEMENTED = {
     "log.roll.ms": "Default of the topics' segment.ms.",
     "log.segment.bytes": "Default of the topics' segment.bytes.",
     "log.segment.delete.delay.ms": "Default of the topics' file.delete.delay.ms.",
+    "max.connections": "Most connections at one time.",
+    "max.connections.per.ip": "Most connections from one address.",
     "max.incremental.fetch.session.cache.slots": "Most fetch sessions that are kept.",
     "max.request.partition.size.limit": "Most partitions in one DescribeTopicPartitions answer.",
     "message.max.bytes": "Default of the topics' max.message.bytes.",
@@ -154,10 +156,9 @@ ACCEPTED = {
         log.dir.failure.timeout.ms log.flush.offset.checkpoint.interval.ms
         log.flush.start.offset.checkpoint.interval.ms log.preallocate""",
     "lz4 is always written at its fast level.": "compression.lz4.level",
-    "Quotas and connection limits are not enforced yet.": """
+    "Quotas are not enforced yet; max.connections and max.connections.per.ip are.": """
         controller.quota.window.num controller.quota.window.size.seconds max.connection.creation.rate
-        max.connections max.connections.per.ip max.connections.per.ip.overrides quota.window.num
-        quota.window.size.seconds""",
+        max.connections.per.ip.overrides quota.window.num quota.window.size.seconds""",
     "JMX and metric reporters are the JVM's; Odradek has its own metrics.": """
         kafka.metrics.polling.interval.secs kafka.metrics.reporters metric.reporters metrics.num.samples
         metrics.recording.level metrics.sample.window.ms telemetry.max.bytes""",

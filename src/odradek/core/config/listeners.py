@@ -13,7 +13,7 @@ _ENDPOINT = re.compile(r"([^:/]+)://\[?([0-9a-zA-Z\-%._:]*)\]?:([0-9]+)")
 _PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
 
-class Endpoint(NamedTuple):
+class Listener(NamedTuple):
     """One listener. ``host`` is empty when it stands for every interface, ``port`` 0 for any free one."""
 
     name: str
@@ -25,14 +25,14 @@ class Endpoint(NamedTuple):
         return f"{self.name}://{host}:{self.port}"
 
 
-def parse_endpoints(key: str, texts: Iterable[str]) -> tuple[Endpoint, ...]:
+def parse_endpoints(key: str, texts: Iterable[str]) -> tuple[Listener, ...]:
     """``NAME://host:port`` each. Raises :class:`ConfigError`."""
-    endpoints: list[Endpoint] = []
+    endpoints: list[Listener] = []
     for text in texts:
         match = _ENDPOINT.fullmatch(text)
         if match is None or int(match[3]) > 65_535:
             raise ConfigError(f"{key}: {text!r} is not of the form NAME://host:port")
-        endpoint = Endpoint(match[1].upper(), match[2], int(match[3]))
+        endpoint = Listener(match[1].upper(), match[2], int(match[3]))
         if any(other.name == endpoint.name for other in endpoints):
             raise ConfigError(f"{key}: two listeners are named {endpoint.name}; each needs its own name")
         endpoints.append(endpoint)
@@ -53,7 +53,7 @@ def parse_protocol_map(text: str) -> dict[str, str]:
     return protocols
 
 
-def check_protocols(endpoints: Iterable[Endpoint], protocols: dict[str, str]) -> None:
+def check_protocols(endpoints: Iterable[Listener], protocols: dict[str, str]) -> None:
     """Every listener must have a protocol, and one that is served. Raises :class:`ConfigError`."""
     for endpoint in endpoints:
         protocol = protocols.get(endpoint.name)
@@ -68,7 +68,7 @@ def check_protocols(endpoints: Iterable[Endpoint], protocols: dict[str, str]) ->
             )
 
 
-def check_advertised(advertised: Iterable[Endpoint], listeners: Iterable[Endpoint]) -> None:
+def check_advertised(advertised: Iterable[Listener], listeners: Iterable[Listener]) -> None:
     """Clients must be able to dial what they are told. Raises :class:`ConfigError`."""
     names = {endpoint.name for endpoint in listeners}
     for endpoint in advertised:
