@@ -8,7 +8,7 @@ import click
 from odradek.cli import complete
 from odradek.cli.errors import NOT_FOUND, CommandError
 from odradek.cli.options import bootstrap_option, topic_argument, with_client
-from odradek.cli.positions import END, PLACES, START, Anchor, Position, parse_position, resolve_positions
+from odradek.cli.positions import END, PLACES, START, Anchor, Position, PositionType, resolve_positions
 from odradek.cli.record_output import STREAM_OUTPUTS, RecordWriter, make_writer
 from odradek.cli.template import compile_template
 from odradek.client.client import Client
@@ -20,22 +20,6 @@ from odradek.core.ids import TopicPartition
 _WAIT_MS = 500
 _COMMIT_EVERY_S = 1.0
 _END_OF_TIME = 2**63 - 1
-
-
-class PositionType(click.ParamType[Position]):
-    """A place in a log, as ``positions.py`` reads it."""
-
-    name = "place"
-
-    def convert(
-        self, value: str | Position, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Position:
-        if isinstance(value, Position):
-            return value
-        try:
-            return parse_position(value, time.time_ns() // 1_000_000)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 @click.command("consume")

@@ -7,12 +7,11 @@ from typing import Any
 import click
 
 from odradek.cli import complete
-from odradek.cli.consume import PositionType
 from odradek.cli.errors import CommandError
 from odradek.cli.naming import AliasGroup
 from odradek.cli.options import bootstrap_option, group_argument, output_option, with_client, yes_option
 from odradek.cli.output import Table, confirm, emit, note
-from odradek.cli.positions import PLACES, Position, resolve_positions
+from odradek.cli.positions import PLACES, Position, PositionType, resolve_positions
 from odradek.client import groups as group_admin
 from odradek.client.client import Client
 from odradek.client.groups import GroupInfo

@@ -69,12 +69,19 @@ def key_values(context: click.Context, parameter: click.Parameter, given: tuple[
 
 
 def with_client(bootstrap: str, work: "Callable[[Client], Coroutine[Any, Any, T]]") -> T:
-    """Connect, do ``work``, close; what goes wrong is raised as a :class:`CommandError`."""
+    """Connect, do ``work``, close; what goes wrong is raised as a :class:`CommandError`.
+
+    SIGTERM ends the work as Ctrl-C does, so that a member leaves its group in good order.
+    """
     import asyncio
+    import signal
 
     from odradek.client.client import Client
 
     async def connected() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         async with Client(bootstrap) as client:
             return await work(client)
 
@@ -82,3 +89,5 @@ def with_client(bootstrap: str, work: "Callable[[Client], Coroutine[Any, Any, T]
         return asyncio.run(connected())
     except OdradekError as error:
         raise command_error(error) from error
+    except asyncio.CancelledError:
+        raise SystemExit(128 + signal.SIGTERM) from None

@@ -12,9 +12,12 @@
 """
 
 import re
+import time
 from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
+
+import click
 
 from odradek.client.client import Client
 from odradek.client.offsets import EARLIEST, LATEST, list_offsets
@@ -84,6 +87,22 @@ def parse_time(text: str, now_ms: int) -> int:
             f"{text!r} is no time: say how long ago (90s, 15m, 1h, 7d), a date and time "
             "(2026-01-31, 2026-01-31T09:30, 2026-01-31T09:30+01:00) or milliseconds since 1970 (13 digits)"
         ) from None
+
+
+class PositionType(click.ParamType[Position]):
+    """A command line option that takes a position."""
+
+    name = "place"
+
+    def convert(
+        self, value: str | Position, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Position:
+        if isinstance(value, Position):
+            return value
+        try:
+            return parse_position(value, time.time_ns() // 1_000_000)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 async def resolve_positions(

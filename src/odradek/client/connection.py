@@ -4,6 +4,7 @@ Sources: the Kafka protocol guide (framing, correlation ids), KIP-35 and KIP-511
 """
 
 import asyncio
+import os
 import struct
 from collections import deque
 from typing import Any, Self, TypeVar
@@ -52,7 +53,7 @@ class Connection(asyncio.BufferedProtocol):
         except TimeoutError:
             raise _unreachable(address, f"no connection after {timeout_ms} ms") from None
         except OSError as error:
-            raise _unreachable(address, error.strerror or str(error)) from error
+            raise _unreachable(address, os.strerror(error.errno) if error.errno else str(error)) from error
         try:
             await connection._negotiate(timeout_ms)
         except BaseException:

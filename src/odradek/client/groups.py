@@ -294,4 +294,5 @@ def _check(error_code: int, message: str | None, what: str) -> None:
 def _check_group(client: Client, group: str, error_code: int) -> None:
     if error_code in (ErrorCode.NOT_COORDINATOR, ErrorCode.COORDINATOR_NOT_AVAILABLE):
         client.forget_coordinator(group)
-    _check(error_code, None, f"group {group}")
+    is_missing = error_code == ErrorCode.GROUP_ID_NOT_FOUND
+    _check(error_code, None, f"there is no group {group}" if is_missing else f"group {group}")
