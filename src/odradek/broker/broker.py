@@ -111,6 +111,9 @@ class Broker:
             return Close(f"malformed request: {error}")
         except (struct.error, IndexError, UnicodeDecodeError) as error:
             return Close(f"malformed request header: {error}")
+        except Exception:
+            log.exception("a request could not be read: %.200r", bytes(frame[:64]))
+            return Close("an internal error, logged above")
         context = RequestContext(session, version, client_id, self.clock.now_ms())
         return self._answer(api, request, context, correlation_id)
 
