@@ -90,21 +90,21 @@ class Comparison:
                 _say(f"  {name:8}  started in {broker.start_s:.3f} s, {idle[name][-1]:.1f} MB idle")
         return starts, idle
 
-    def _memory(self, pair: dict[str, Broker], idle: dict[str, list[float]]) -> tuple[Rounds, Rounds]:
+    def _memory(self, case: ProcessCase, pair: dict[str, Broker], idle: dict[str, list[float]]) -> CaseResult:
         load = by_name("produce-64k")
         assert isinstance(load, LoadCase)
         loaded = {}
-        for name, broker in pair.items():
-            self.bench.produce(load, broker, self.schedule.seconds)
-            loaded[name] = broker.private_memory_bytes() / 1e6
-        kafka = [
-            {"idle_mb": one, "loaded_mb": loaded["kafka"], "idle_to_loaded": loaded["kafka"]}
-            for one in idle["kafka"]
-        ]
-        odradek = [
-            {"idle_mb": one, "loaded_mb": loaded["odradek"], "idle_to_loaded": one} for one in idle["odradek"]
-        ]
-        return kafka, odradek
+        try:
+            for name, broker in pair.items():
+                self.bench.produce(load, broker, self.schedule.seconds)
+                loaded[name] = broker.private_memory_bytes() / 1e6
+        except FAILURES as error:
+            return judge(case, [], [], str(error))
+        against = loaded["kafka"]
+        kafka = [{"idle_mb": one, "loaded_mb": against, "idle_to_loaded": against} for one in idle["kafka"]]
+        ours = loaded["odradek"]
+        odradek = [{"idle_mb": one, "loaded_mb": ours, "idle_to_loaded": one} for one in idle["odradek"]]
+        return judge(case, kafka, odradek)
 
 
 def _repeat(run: Callable[[float], dict[str, float]], seconds: float) -> None:
