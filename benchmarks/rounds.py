@@ -49,15 +49,12 @@ class Comparison:
             pair = {"kafka": kafka, "odradek": odradek}
             for case in cases:
                 _say(f"{case.name}: {case.title}")
-                if isinstance(case, ProcessCase):
-                    kafka_rounds, odradek_rounds = (
-                        (starts["kafka"], starts["odradek"])
-                        if case.name == "start"
-                        else self._memory(pair, idle)
-                    )
-                    yield judge(case, kafka_rounds, odradek_rounds)
-                else:
+                if not isinstance(case, ProcessCase):
                     yield self._measure(case, pair)
+                elif case.name == "start":
+                    yield judge(case, starts["kafka"], starts["odradek"])
+                else:
+                    yield self._memory(case, pair, idle)
 
     def _measure(self, case: MeasuredCase, pair: dict[str, Broker]) -> CaseResult:
         rounds: dict[str, Rounds] = {name: [] for name in pair}
