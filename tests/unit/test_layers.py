@@ -30,8 +30,8 @@ CLOCKS_AND_FILES = {"time", "random", "secrets", "tempfile", "subprocess", "thre
 SEAMS = {"core/clock.py", "storage/disk.py"}
 
 
-def modules() -> Iterator[Path]:
-    return (path for path in sorted(PACKAGE.rglob("*.py")) if path.parent != PACKAGE or path.stem in LEVEL)
+def modules() -> list[Path]:
+    return [path for path in sorted(PACKAGE.rglob("*.py")) if path.parent != PACKAGE or path.stem in LEVEL]
 
 
 def room_of(path: Path) -> str:

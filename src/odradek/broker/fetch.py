@@ -19,6 +19,7 @@ from odradek.broker.partitions import Partition
 from odradek.broker.requests import RequestContext, Wait
 from odradek.core.errors import ApiError, DamageError, ErrorCode
 from odradek.protocol.generated.fetch import (
+    AbortedTransaction,
     EpochEndOffset,
     FetchableTopicResponse,
     FetchRequest,
@@ -123,6 +124,7 @@ class _Read:
             high_watermark=records_log.high_watermark,
             last_stable_offset=records_log.last_stable_offset,
             log_start_offset=records_log.log_start_offset,
+            aborted_transactions=None,
         )
         if wanted.last_fetched_epoch >= 0:
             epoch, end_offset = records_log.end_offset_for_epoch(wanted.last_fetched_epoch)
@@ -130,14 +132,19 @@ class _Read:
                 raise ApiError(ErrorCode.OFFSET_OUT_OF_RANGE)
             if epoch < wanted.last_fetched_epoch or end_offset < wanted.fetch_offset:
                 data.diverging_epoch = EpochEndOffset(epoch=epoch, end_offset=end_offset)
-                data.records = memoryview(b"")
+                data.records = b""
                 return data
         upper_offset = data.last_stable_offset if self._read_committed else data.high_watermark
         max_bytes = wanted.max_bytes if wanted.max_bytes < room else room
         read = records_log.read(wanted.fetch_offset, max_bytes, upper_offset, minimum_one=self.size == 0)
         data.records = read.records
         if self._read_committed:
-            data.aborted_transactions = []
+            data.aborted_transactions = [
+                AbortedTransaction(producer_id=producer_id, first_offset=first_offset)
+                for producer_id, first_offset in records_log.aborted_transactions(
+                    wanted.fetch_offset, read.next_offset
+                )
+            ]
         return data
 
     def _unknown(self, wanted: WantedPartition) -> ErrorCode:
@@ -233,7 +240,8 @@ def _refuse_partition(index: int, code: ErrorCode) -> PartitionData:
         high_watermark=-1,
         last_stable_offset=-1,
         log_start_offset=-1,
-        records=memoryview(b""),
+        aborted_transactions=None,
+        records=b"",
     )
 
 

@@ -1,0 +1,131 @@
+from pathlib import Path
+
+import pytest
+from tests.unit.broker.harness import Closed, Harness, batch
+
+from odradek.core.errors import ErrorCode
+from odradek.core.ids import new_id
+from odradek.protocol.generated.fetch import FetchPartition, FetchRequest, FetchTopic
+from odradek.protocol.generated.metadata import MetadataRequest, MetadataRequestTopic
+from odradek.protocol.generated.produce import (
+    PartitionProduceData,
+    PartitionProduceResponse,
+    ProduceRequest,
+    TopicProduceData,
+)
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> Harness:
+    harness = Harness(tmp_path)
+    harness.call(MetadataRequest(topics=[MetadataRequestTopic(name="t")]), 9)
+    return harness
+
+
+def produce(
+    *records: bytes | None, acks: int = 1, topic: str = "t", partition: int = 0, timeout_ms: int = 1_000
+) -> ProduceRequest:
+    data = [PartitionProduceData(index=partition, records=one) for one in records]
+    return ProduceRequest(
+        acks=acks, timeout_ms=timeout_ms, topic_data=[TopicProduceData(name=topic, partition_data=data)]
+    )
+
+
+def only(response: object) -> PartitionProduceResponse:
+    (topic,) = response.responses  # type: ignore[attr-defined]
+    (partition,) = topic.partition_responses
+    assert isinstance(partition, PartitionProduceResponse)
+    return partition
+
+
+@pytest.mark.parametrize("version", range(3, 13))
+def test_offsets_ascend_in_every_version(harness: Harness, version: int) -> None:
+    first = only(harness.call(produce(batch(b"a", b"b")), version))
+    second = only(harness.call(produce(batch(b"c")), version))
+    assert (first.error_code, first.base_offset) == (0, 0)
+    assert (second.error_code, second.base_offset) == (0, 2)
+
+
+def test_version_13_names_topics_by_id(harness: Harness) -> None:
+    topic_id = harness.broker.image.topics["t"].topic_id
+    request = produce(batch(b"a"))
+    request.topic_data[0].topic_id = topic_id
+    assert only(harness.call(request, 13)).base_offset == 0
+    request.topic_data[0].topic_id = new_id(harness.broker.randomness)
+    assert only(harness.call(request, 13)).error_code == ErrorCode.UNKNOWN_TOPIC_ID
+
+
+def test_acks_all_is_answered_only_when_the_batch_is_on_disk(harness: Harness) -> None:
+    pending = harness.send(produce(batch(b"a"), acks=-1), 9)
+    assert not pending.is_answered
+    harness.flush()
+    assert only(pending.response()).base_offset == 0
+
+
+def test_acks_all_that_the_disk_does_not_answer_in_time_times_out(harness: Harness) -> None:
+    pending = harness.send(produce(batch(b"a"), acks=-1, timeout_ms=1_000), 9)
+    harness.advance(900)
+    assert not pending.is_answered
+    harness.advance(1_000)
+    assert only(pending.response()).error_code == ErrorCode.REQUEST_TIMED_OUT
+
+
+def test_acks_1_is_answered_at_once_and_read_only_when_on_disk(harness: Harness) -> None:
+    assert only(harness.send(produce(batch(b"a")), 9).response()).base_offset == 0
+    fetch = FetchRequest(
+        topics=[FetchTopic(topic="t", partitions=[FetchPartition(partition=0, partition_max_bytes=1_000)])],
+        max_bytes=1_000,
+        session_epoch=-1,
+    )
+    (partition,) = harness.call(fetch, 11).responses[0].partitions
+    assert len(partition.records) == 0
+    harness.flush()
+    (partition,) = harness.call(fetch, 11).responses[0].partitions
+    assert len(partition.records) > 0
+
+
+def test_with_kafkas_flush_messages_acks_all_needs_no_disk(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, log_flush_interval_messages="9223372036854775807")
+    harness.call(MetadataRequest(topics=[MetadataRequestTopic(name="t")]), 9)
+    assert only(harness.send(produce(batch(b"a"), acks=-1), 9).response()).base_offset == 0
+
+
+def test_acks_0_is_not_answered_and_a_failure_closes(harness: Harness) -> None:
+    assert harness.call(produce(batch(b"a"), acks=0), 9) is None
+    with pytest.raises(Closed):
+        harness.call(produce(batch(b"a"), acks=0, partition=9), 9)
+
+
+@pytest.mark.parametrize(
+    ("request_", "version", "code"),
+    [
+        (produce(batch(b"a"), topic="nope"), 9, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION),
+        (produce(batch(b"a"), partition=7), 9, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION),
+        (produce(batch(b"a"), partition=-1), 9, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION),
+        (produce(batch(b"a"), acks=2), 9, ErrorCode.INVALID_REQUIRED_ACKS),
+        (produce(batch(b"a", compression=4)), 6, ErrorCode.UNSUPPORTED_COMPRESSION_TYPE),
+        (produce(batch(b"a")[:-1] + b"?"), 9, ErrorCode.CORRUPT_MESSAGE),
+    ],
+)
+def test_refusals(harness: Harness, request_: ProduceRequest, version: int, code: ErrorCode) -> None:
+    response = only(harness.call(request_, version))
+    assert response.error_code == code
+    assert response.base_offset == -1
+
+
+def test_one_bad_partition_does_not_hold_the_others_up(harness: Harness) -> None:
+    request = produce(batch(b"a"), acks=-1)
+    request.topic_data[0].partition_data.append(PartitionProduceData(index=5, records=batch(b"b")))
+    (topic,) = harness.call(request, 9).responses
+    assert [one.error_code for one in topic.partition_responses] == [0, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION]
+
+
+def test_a_duplicate_is_answered_with_the_first_offset_also_after_a_restart(harness: Harness) -> None:
+    once = batch(b"a", b"b", producer_id=9, producer_epoch=0, base_sequence=0)
+    assert only(harness.call(produce(once), 9)).base_offset == 0
+    assert only(harness.call(produce(batch(b"other")), 9)).base_offset == 2
+    assert only(harness.call(produce(once), 9)).base_offset == 0
+    harness.restart()
+    assert only(harness.call(produce(once), 9)).base_offset == 0
+    skipped = batch(b"d", producer_id=9, producer_epoch=0, base_sequence=5)
+    assert only(harness.call(produce(skipped), 9)).error_code == ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
