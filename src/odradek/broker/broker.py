@@ -8,13 +8,14 @@ The server flushes (:meth:`begin_flush`, in a thread) and both doors open in :me
 import logging
 import struct
 from collections.abc import Callable
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from odradek.broker import table
 from odradek.broker.fetch_sessions import FetchSessions
 from odradek.broker.maintenance import Chore, Maintenance
 from odradek.broker.metadata_commits import MetadataCommits
-from odradek.broker.partitions import CommitWaiter, Partition
+from odradek.broker.partitions import OFFSETS_TOPIC, CommitWaiter, Partition
 from odradek.broker.requests import Answer, Close, Message, Parts, RequestContext, Session, Wait
 from odradek.broker.timers import Timers
 from odradek.broker.topics import Topics
@@ -28,6 +29,9 @@ from odradek.core.ids import Randomness
 from odradek.storage.flush import FlushTicket
 from odradek.storage.log_state import LogState
 from odradek.storage.store import LogStore
+
+if TYPE_CHECKING:
+    from odradek.broker.groups import Groups
 
 log = logging.getLogger("odradek.broker")
 
@@ -61,7 +65,7 @@ class Broker:
         self.timers = Timers()
         self.topics = Topics(store, config, clock)
         self.metadata = MetadataCommits(
-            metadata, self.topics.apply, on_dirty=lambda: self.want_flush(is_urgent=True)
+            metadata, self._apply, on_dirty=lambda: self.want_flush(is_urgent=True)
         )
         self.apis = table.build()
         self.fetch_sessions = FetchSessions(config.max_incremental_fetch_session_cache_slots, randomness)
@@ -74,11 +78,25 @@ class Broker:
         store.volume.producer_expiration_ms = config.producer_id_expiration_ms
         store.volume.on_offline = self._log_went_offline
         self.topics.apply(self.image)
+        if OFFSETS_TOPIC in self.topics.by_name:
+            self.timers.schedule(clock.monotonic_ms(), lambda: self.groups.start())
 
     @property
     def image(self) -> ClusterImage:
         """What this broker knows about the cluster, folded from durable change records only."""
         return self.metadata.image
+
+    @cached_property
+    def groups(self) -> "Groups":
+        """The group coordinator, made when it is first needed: many a broker never has a group."""
+        from odradek.broker.groups import Groups
+
+        return Groups(self)
+
+    def _apply(self, image: ClusterImage) -> None:
+        self.topics.apply(image)
+        if "groups" in self.__dict__:
+            self.groups.image_changed(image)
 
     def handle(self, frame: memoryview, session: Session) -> Answer:
         """One request frame (without its size prefix) → its answer.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from odradek.broker.group_shard import ShardRunner
+from odradek.broker.partitions import OFFSETS_TOPIC
 from odradek.cluster.controller import create_internal_topic
 from odradek.cluster.image import ClusterImage
 from odradek.coordinator.hashing import partition_for
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from odradek.broker.broker import Broker
 
 log = logging.getLogger("odradek.groups")
-
-OFFSETS_TOPIC = "__consumer_offsets"
 
 
 class Groups:
@@ -47,7 +46,6 @@ class Groups:
         self._topics = broker.image.topics
         self._awaiting_topic: list[Callable[[], None]] | None = None
         self._schedule_expiry()
-        broker.timers.schedule(broker.clock.monotonic_ms(), self._load_all)
 
     # Where a group is
 
@@ -55,7 +53,9 @@ class Groups:
     def partition_count(self) -> int:
         """Partitions of the offsets topic, or how many it will get."""
         topic = self._broker.topics.by_name.get(OFFSETS_TOPIC)
-        return len(topic.partitions) if topic is not None else self._broker.config.offsets_topic_num_partitions
+        return (
+            len(topic.partitions) if topic is not None else self._broker.config.offsets_topic_num_partitions
+        )
 
     def runner(self, group_id: str) -> ShardRunner:
         """The loaded shard that knows ``group_id``.
@@ -103,7 +103,7 @@ class Groups:
         """The random part of a member id, in the form of a UUID as Kafka's are."""
         return str(UUID(bytes=self._broker.randomness.randbytes(16), version=4))
 
-    def _load_all(self) -> None:
+    def start(self) -> None:
         """Brings every partition up that holds something, so that lost members are noticed after a restart
         also when nobody asks."""
         topic = self._broker.topics.by_name.get(OFFSETS_TOPIC)

@@ -7,7 +7,8 @@ from odradek.core.errors import ErrorCode
 from odradek.core.ids import TopicId, TopicPartition
 from odradek.storage.log import Log
 
-INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state"})
+OFFSETS_TOPIC = "__consumer_offsets"
+INTERNAL_TOPICS = frozenset({OFFSETS_TOPIC, "__transaction_state", "__share_group_state"})
 
 
 class CommitWaiter(Protocol):

@@ -219,9 +219,7 @@ class Joining:
     def _fence(self, old: Member) -> None:
         token = self.group.take_join_token(old)
         if token is not None:
-            response = JoinGroupResponse(
-                error_code=ErrorCode.FENCED_INSTANCE_ID, member_id=old.member_id, protocol_name=None
-            )
+            response = JoinGroupResponse(error_code=ErrorCode.FENCED_INSTANCE_ID, member_id=old.member_id)
             self.step.reply(token, response)
         token, old.sync_token = old.sync_token, None
         if token is not None:

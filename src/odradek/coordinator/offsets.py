@@ -158,16 +158,17 @@ class Offsets:
         is_all = not open_here and len(expired) == sum(map(len, topics.values()))
         return None if is_all else expired
 
-    def of_topics(self, topics: dict[str, TopicId]) -> Iterator[tuple[str, str, int]]:
-        """Group, topic and partition of each offset that belongs to one of these (deleted) topics."""
-        for group_id, by_topic in self.groups.items():
-            for topic, topic_id in topics.items():
-                for partition, committed in by_topic.get(topic, {}).items():
-                    if committed.topic_id in (ZERO_ID, topic_id):
+    def stale(self, is_stale: Callable[[str, TopicId], bool]) -> Iterator[tuple[str, str, int]]:
+        """Group, topic and partition of each offset, pending ones too, whose topic (name and id, which is
+        the zero id when the commit did not say) is stale."""
+        for group_id, topics in self.groups.items():
+            for topic, partitions in topics.items():
+                for partition, committed in partitions.items():
+                    if is_stale(topic, committed.topic_id):
                         yield group_id, topic, partition
         for pending in self.pending.values():
             for (group_id, topic, partition), committed in pending.items():
-                if topic in topics and committed.topic_id in (ZERO_ID, topics[topic]):
+                if is_stale(topic, committed.topic_id):
                     yield group_id, topic, partition
 
 

@@ -4,7 +4,7 @@ Source: ``GroupCoordinatorShard`` (``deleteGroups``, ``cleanupGroupMetadata``, `
 KIP-229.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from odradek.coordinator import records
@@ -78,11 +78,11 @@ def expire(store: Store, retention_ms: int, now: Now) -> Iterator[Step]:
             yield step
 
 
-def topics_deleted(store: Store, topics: dict[str, TopicId]) -> Step:
-    """The step that forgets all offsets of these topics."""
+def forget_offsets(store: Store, is_stale: Callable[[str, TopicId], bool]) -> Step:
+    """The step that forgets the offsets of all stale topics."""
     step = Step()
     step.is_atomic = False
-    names = list(dict.fromkeys(store.offsets.of_topics(topics)))
+    names = list(dict.fromkeys(store.offsets.stale(is_stale)))
     if names:
         _write_tombstones(step, names, None)
         step.write = _Forgotten(store, names, None)

@@ -187,9 +187,10 @@ class GroupShard:
         """What may be forgotten by now, a step per group that has something."""
         return removal.expire(self, self.settings.retention_ms, now)
 
-    def topics_deleted(self, topics: dict[str, TopicId]) -> Step:
-        """Forgets the offsets of topics that are gone, given with their ids."""
-        return removal.topics_deleted(self, topics)
+    def forget_offsets(self, is_stale: Callable[[str, TopicId], bool]) -> Step:
+        """Forgets the offsets of topics that are gone, by name and by the id that the commit was for (the
+        zero id when it did not say)."""
+        return removal.forget_offsets(self, is_stale)
 
     # Timers, loading and unloading
 

@@ -262,7 +262,7 @@ class Script:
 
     def do_topics_deleted(self, plain: list[str], options: dict[str, str]) -> None:
         harness = self.harness
-        harness.perform(harness.shard.topics_deleted({topic: bytes(15) + b"\7" for topic in plain}))
+        harness.perform(harness.shard.forget_offsets(lambda topic, _: topic in plain))
 
     def do_expire(self, plain: list[str], options: dict[str, str]) -> None:
         for step in self.harness.shard.expire(self.harness.now):

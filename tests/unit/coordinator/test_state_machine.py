@@ -195,7 +195,7 @@ class Groups(RuleBasedStateMachine):
         harness = self.harness
         if harness.refusal is None:
             self.offsets = {name: offset for name, offset in self.offsets.items() if name[1] != topic}
-        harness.perform(harness.shard.topics_deleted({topic: bytes(16)}))
+        harness.perform(harness.shard.forget_offsets(lambda name, _: name == topic))
 
     @rule()
     def expire(self) -> None:
