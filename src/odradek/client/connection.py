@@ -7,7 +7,7 @@ import asyncio
 import os
 import struct
 from collections import deque
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from odradek import __version__
 from odradek.client.errors import ConnectError, TimedOutError, UnsupportedError
@@ -161,8 +161,8 @@ class Connection(asyncio.BufferedProtocol):
     # The event loop calls what follows.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are not asyncio's by class.
+        self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         reason = f": {error}" if error else ""
