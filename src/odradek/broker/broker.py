@@ -16,6 +16,7 @@ from odradek.broker.fetch_sessions import FetchSessions
 from odradek.broker.maintenance import Chore, Maintenance
 from odradek.broker.metadata_commits import MetadataCommits
 from odradek.broker.partitions import OFFSETS_TOPIC, CommitWaiter, Partition
+from odradek.broker.producer_ids import ProducerIds
 from odradek.broker.requests import Answer, Close, Message, Parts, RequestContext, Session, Wait
 from odradek.broker.timers import Timers
 from odradek.broker.topics import Topics
@@ -73,6 +74,7 @@ class Broker:
         """Someone waits for the next flush; else it may linger so that more rides along."""
         self.has_unflushed = False
         self.maintenance = Maintenance(store, clock)
+        self.producer_ids = ProducerIds(self)
         self._sweep_is_due = False
         self._client_ids: dict[bytes, str] = {}
         store.volume.producer_expiration_ms = config.producer_id_expiration_ms

@@ -61,11 +61,12 @@ def incremental_alter_configs(
     layers = broker_layers(image, config)
     for resource, alterations in resources:
         try:
-            _check_resource(image, resource, config)
+            _check_resource(resource, config)
             _check_alterations(alterations)
             before = _current(image, resource)
             after = _altered(resource, before, alterations, layers)
             _validate(resource, after, layers)
+            _check_existence(image, resource)
             records += _difference(resource, before, after)
             results[resource] = None
         except ApiError as error:
@@ -84,10 +85,11 @@ def alter_configs(
     layers = broker_layers(image, config)
     for resource, entries in resources:
         try:
-            _check_resource(image, resource, config)
+            _check_resource(resource, config)
             _check_alterations([Alteration(key, Operation.SET, value) for key, value in entries])
             after = {key: value for key, value in entries if value is not None}
             _validate(resource, after, layers)
+            _check_existence(image, resource)
             records += _difference(resource, _current(image, resource), after)
             results[resource] = None
         except ApiError as error:
@@ -95,15 +97,15 @@ def alter_configs(
     return Change(records, results)
 
 
-def _check_resource(image: ClusterImage, resource: ConfigResource, config: BrokerConfig) -> None:
+def _check_resource(resource: ConfigResource, config: BrokerConfig) -> None:
     resource_type, name = resource
     match resource_type:
         case _ if resource_type == TOPIC_RESOURCE:
+            if not name:
+                raise ApiError(ErrorCode.INVALID_REQUEST, "Default topic resources are not allowed.")
             reason = invalid_name_reason(name)
             if reason is not None:
                 raise ApiError(ErrorCode.INVALID_TOPIC_EXCEPTION, reason)
-            if name not in image.topics:
-                raise ApiError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"The topic '{name}' does not exist.")
         case _ if resource_type == BROKER_RESOURCE:
             check_broker_name(name, config, "Node id must be an integer, but it is: ")
         case _ if resource_type in RESOURCE_NAMES:
@@ -113,6 +115,12 @@ def _check_resource(image: ClusterImage, resource: ConfigResource, config: Broke
             )
         case _:
             raise ApiError(ErrorCode.INVALID_REQUEST, f"Unknown resource type {resource_type}")
+
+
+def _check_existence(image: ClusterImage, resource: ConfigResource) -> None:
+    resource_type, name = resource
+    if resource_type == TOPIC_RESOURCE and name not in image.topics:
+        raise ApiError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"The topic '{name}' does not exist.")
 
 
 RESOURCE_NAMES = {8: "Broker logger", 16: "Client metrics", GROUP_RESOURCE: "Group"}
@@ -147,7 +155,8 @@ def _check_alterations(alterations: Sequence[Alteration]) -> None:
 
 def _current(image: ClusterImage, resource: ConfigResource) -> Mapping[str, str]:
     if resource[0] == TOPIC_RESOURCE:
-        return image.topics[resource[1]].configs
+        topic = image.topics.get(resource[1])
+        return topic.configs if topic is not None else {}
     return image.resource_configs(resource)
 
 

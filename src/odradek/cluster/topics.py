@@ -17,6 +17,7 @@ from odradek.core.config.values import ConfigError
 from odradek.core.errors import ApiError, ErrorCode
 from odradek.core.ids import Randomness, TopicId, new_id
 
+METADATA_TOPIC = "__cluster_metadata"
 MAX_RECORDS = 10_000
 """Of one command, as in Kafka: an entry is atomic, so it must stay small enough to be."""
 
@@ -86,6 +87,11 @@ def _create_topic(
     reason = invalid_name_reason(name)
     if reason is not None:
         raise ApiError(ErrorCode.INVALID_TOPIC_EXCEPTION, reason)
+    if name == METADATA_TOPIC:
+        raise ApiError(
+            ErrorCode.TOPIC_AUTHORIZATION_FAILED,
+            f"{name} is the name of Kafka's metadata log, which is no topic",
+        )
     if name in image.topics:
         raise ApiError(ErrorCode.TOPIC_ALREADY_EXISTS, f"Topic '{name}' already exists.")
     other = collisions.colliding(name)
@@ -154,7 +160,7 @@ def _place(image: ClusterImage, count: int, replication_factor: int) -> list[tup
 def _too_large() -> ApiError:
     return ApiError(
         ErrorCode.POLICY_VIOLATION,
-        f"Unable to perform excessively large batch operation: {MAX_RECORDS} records at most",
+        f"Excessively large number of partitions per request: {MAX_RECORDS} records at most",
     )
 
 

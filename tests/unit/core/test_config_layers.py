@@ -129,7 +129,7 @@ def test_topic_overrides_that_are_refused(overrides: dict[str, str], reason: str
         ({"num.partitions": "3"}, True, "Cannot update these configs dynamically: num.partitions"),
         ({"log.retention.ms": "x"}, True, "Not a number"),
         ({"message.max.byte": "1"}, True, "did you mean 'message.max.bytes'"),
-        ({"max.connections.per.ip": "1"}, False, "broker id must be specified"),
+        ({"ssl.client.auth": "none"}, False, "broker id must be specified"),
         ({"ssl.keystore.location": "/x"}, True, "refused"),
         ({"listeners": "PLAINTEXT://:1"}, True, "when the broker starts"),
         ({"leader.replication.throttled.rate": "-1"}, True, "at least 0"),

@@ -15,6 +15,7 @@ IMPLEMENTED = {
     "broker.id": "Older name of node.id.",
     "broker.rack": "Rack that clients are told.",
     "compression.gzip.level": "Default of the topics' compression.gzip.level.",
+    "compression.lz4.level": "Default of the topics' compression.lz4.level.",
     "compression.type": "Default of the topics' compression.type.",
     "compression.zstd.level": "Default of the topics' compression.zstd.level.",
     "connections.max.idle.ms": "Connections without a request for so long are closed.",
@@ -39,6 +40,10 @@ IMPLEMENTED = {
     "log.message.timestamp.after.max.ms": "Default of the topics' message.timestamp.after.max.ms.",
     "log.message.timestamp.before.max.ms": "Default of the topics' message.timestamp.before.max.ms.",
     "log.message.timestamp.type": "Default of the topics' message.timestamp.type.",
+    "log.retention.bytes": "Default of the topics' retention.bytes.",
+    "log.retention.hours": "Default of the topics' retention.ms, in hours.",
+    "log.retention.minutes": "Default of the topics' retention.ms, in minutes.",
+    "log.retention.ms": "Default of the topics' retention.ms.",
     "log.roll.hours": "Default of the topics' segment.ms, in hours.",
     "log.roll.jitter.hours": "Default of the topics' segment.jitter.ms, in hours.",
     "log.roll.jitter.ms": "Default of the topics' segment.jitter.ms.",
@@ -145,17 +150,16 @@ ACCEPTED = {
         transaction.state.log.min.isr transaction.state.log.num.partitions
         transaction.state.log.replication.factor transaction.state.log.segment.bytes
         transaction.two.phase.commit.enable transactional.id.expiration.ms""",
-    "Retention and compaction do not run yet: nothing is deleted, everything is kept.": """
+    "Compaction does not run yet: every record is kept.": """
         log.cleaner.backoff.ms log.cleaner.dedupe.buffer.size log.cleaner.delete.retention.ms
         log.cleaner.enable log.cleaner.io.buffer.load.factor log.cleaner.io.buffer.size
         log.cleaner.io.max.bytes.per.second log.cleaner.max.compaction.lag.ms
         log.cleaner.min.cleanable.ratio log.cleaner.min.compaction.lag.ms log.cleaner.threads
-        log.initial.task.delay.ms log.local.retention.bytes log.local.retention.ms log.retention.bytes
-        log.retention.check.interval.ms log.retention.hours log.retention.minutes log.retention.ms""",
-    "Checkpoints are written when a segment is closed and on a clean stop.": """
+        log.initial.task.delay.ms log.local.retention.bytes log.local.retention.ms""",
+    "Retention runs every five minutes.": "log.retention.check.interval.ms",
+    "Checkpoints are written every minute and on a clean stop.": """
         log.dir.failure.timeout.ms log.flush.offset.checkpoint.interval.ms
         log.flush.start.offset.checkpoint.interval.ms log.preallocate""",
-    "lz4 is always written at its fast level.": "compression.lz4.level",
     "Quotas are not enforced yet; max.connections and max.connections.per.ip are.": """
         controller.quota.window.num controller.quota.window.size.seconds max.connection.creation.rate
         max.connections.per.ip.overrides quota.window.num quota.window.size.seconds""",

@@ -22,7 +22,8 @@ log.flush.interval.messages log.flush.interval.ms log.index.interval.bytes log.i
 log.local.retention.bytes log.local.retention.ms log.message.timestamp.after.max.ms
 log.message.timestamp.before.max.ms log.message.timestamp.type log.preallocate log.retention.bytes
 log.retention.ms log.roll.jitter.ms log.roll.ms log.segment.bytes log.segment.delete.delay.ms
-max.connection.creation.rate max.connections message.max.bytes metric.reporters min.insync.replicas
+max.connection.creation.rate max.connections max.connections.per.ip max.connections.per.ip.overrides
+message.max.bytes metric.reporters min.insync.replicas
 num.io.threads num.network.threads num.recovery.threads.per.data.dir num.replica.fetchers
 producer.id.expiration.ms remote.fetch.max.wait.ms remote.list.offsets.request.timeout.ms
 remote.log.index.file.cache.total.size.bytes remote.log.manager.copier.thread.pool.size
@@ -32,7 +33,7 @@ remote.log.reader.threads share.coordinator.cached.buffer.max.bytes
 transaction.partition.verification.enable unclean.leader.election.enable
 """
 _PER_BROKER = """
-listener.security.protocol.map listeners max.connections.per.ip max.connections.per.ip.overrides
+listener.security.protocol.map listeners
 principal.builder.class sasl.enabled.mechanisms sasl.jaas.config sasl.kerberos.kinit.cmd
 sasl.kerberos.min.time.before.relogin sasl.kerberos.principal.to.local.rules sasl.kerberos.service.name
 sasl.kerberos.ticket.renew.jitter sasl.kerberos.ticket.renew.window.factor

@@ -65,7 +65,7 @@ streams.session.timeout.ms|INT|45000|[1,...]|group.streams.session.timeout.ms
 TOPIC_DOCUMENTATION = {
     "cleanup.policy": "delete drops old segments, compact keeps the last record of each key; a compacted topic refuses records without a key.",
     "compression.gzip.level": "Level used when compression.type is gzip.",
-    "compression.lz4.level": "Accepted; lz4 is always written at its fast level.",
+    "compression.lz4.level": "Level used when compression.type is lz4.",
     "compression.type": "producer keeps batches as they come; a codec rewrites those that use another.",
     "compression.zstd.level": "Level used when compression.type is zstd.",
     "file.delete.delay.ms": "How long the files of a deleted partition stay on disk, milliseconds.",
@@ -77,6 +77,8 @@ TOPIC_DOCUMENTATION = {
     "message.timestamp.before.max.ms": "How far record timestamps may be behind the broker's clock, milliseconds.",
     "message.timestamp.type": "CreateTime keeps the producer's timestamps, LogAppendTime sets the broker's.",
     "min.insync.replicas": "Replicas that must have a record before acks=all is answered; never more than the topic has.",
+    "retention.bytes": "Old segments go while a partition is larger than this; -1 keeps all.",
+    "retention.ms": "Segments whose records are all older than this go, milliseconds; -1 keeps all.",
     "segment.bytes": "A segment file is closed at this size.",
     "segment.index.bytes": "A segment is closed when its index reaches this size.",
     "segment.jitter.ms": "Random part taken off segment.ms so that segments do not all roll at once.",

@@ -1,0 +1,61 @@
+"""CreatePartitions: grows topics, each on its own (KIP-195).
+
+v1 throttling, v2 flexible, v3 throttling quota (KIP-599). Keys map to partitions by their count: growing a
+topic moves keys, which is the client's business and not refused.
+"""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from odradek.broker.requests import RequestContext, Wait
+from odradek.cluster.controller import GrownTopic, create_partitions
+from odradek.core.errors import ErrorCode
+from odradek.protocol.generated.create_partitions import (
+    CreatePartitionsRequest,
+    CreatePartitionsResponse,
+    CreatePartitionsTopic,
+    CreatePartitionsTopicResult,
+)
+
+if TYPE_CHECKING:
+    from odradek.broker.broker import Broker
+
+
+def handle(
+    broker: "Broker", request: CreatePartitionsRequest, context: RequestContext
+) -> CreatePartitionsResponse | Wait:
+    asked = Counter(topic.name for topic in request.topics)
+    topics = [_grown_topic(topic) for topic in request.topics if asked[topic.name] == 1]
+    change = create_partitions(broker.metadata.proposed, topics)
+    results = []
+    for name, count in asked.items():
+        if count > 1:
+            results.append(_refusal(name, ErrorCode.INVALID_REQUEST, "Duplicate topic name."))
+            continue
+        error = change.result[name]
+        if error is None:
+            results.append(CreatePartitionsTopicResult(name=name))
+        else:
+            results.append(_refusal(name, error.code, error.message))
+    response = CreatePartitionsResponse(results=results)
+    if request.validate_only:
+        return response
+    return broker.commit_metadata(change, lambda image: response)
+
+
+def _grown_topic(topic: CreatePartitionsTopic) -> GrownTopic:
+    assignments = topic.assignments
+    replicas = None if assignments is None else [assignment.broker_ids for assignment in assignments]
+    return GrownTopic(topic.name, topic.count, replicas)
+
+
+def _refusal(name: str, code: ErrorCode, message: str | None) -> CreatePartitionsTopicResult:
+    return CreatePartitionsTopicResult(name=name, error_code=code, error_message=message)
+
+
+def refuse(
+    request: CreatePartitionsRequest, code: ErrorCode, message: str | None
+) -> CreatePartitionsResponse:
+    """``code`` for every topic asked for."""
+    names = dict.fromkeys(topic.name for topic in request.topics)
+    return CreatePartitionsResponse(results=[_refusal(name, code, message) for name in names])
