@@ -15,12 +15,13 @@ from benchmarks import machine, report, results
 from benchmarks.brokers import Broker, running_kafka, running_odradek
 from benchmarks.cases import CASES, Case, by_name
 from benchmarks.generator import Generator, GeneratorError, compile_generator
+from benchmarks.host_memory import host_takes_back_free_memory, kept_from_the_host
 from benchmarks.measure import Bench
-from benchmarks.peers import JARS, PeerMissingError, kafka_jars
+from benchmarks.peers import ROOT, PeerMissingError, kafka_jars
 from benchmarks.profile import KINDS, ProfileError, profile
 from benchmarks.rounds import Comparison, Schedule
 
-SCRATCH_PARENT = JARS.parent.parent / "benchmarks"
+SCRATCH_PARENT = ROOT / "build" / "benchmarks"
 PINNING = ("none", "generator", "split")
 
 
@@ -120,7 +121,8 @@ def run(options: argparse.Namespace) -> int:
     program, jars = compile_generator(), kafka_jars()
     cores = sorted(os.sched_getaffinity(0))
     pinned = options.pin != "none" and len(cores) > 1
-    with _scratch() as scratch:
+    hold = host_takes_back_free_memory() and not quick
+    with _scratch() as scratch, kept_from_the_host() if hold else contextlib.nullcontext():
         described = machine.describe(scratch, jars)
         outcome = results.Results(
             name=options.name or _slug(described["cpu"]),
@@ -132,6 +134,7 @@ def run(options: argparse.Namespace) -> int:
                 "warm-up": f"Kafka {warm_s:g} s, {options.candidate} {schedule.candidate_warm_s:g} s",
                 "records for real clients": records,
                 "pinning": options.pin if pinned else "none",
+                "free memory kept from the host": "yes" if hold else "no",
                 "candidate": options.candidate,
             },
         )
