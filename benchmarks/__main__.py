@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import machine, report, results
+from benchmarks.admin import BrokerError
 from benchmarks.brokers import Broker, running_kafka, running_odradek
 from benchmarks.cases import CASES, Case, by_name
 from benchmarks.generator import Generator, GeneratorError, compile_generator
@@ -30,7 +31,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         code: int = options.run(options)
-    except (GeneratorError, PeerMissingError, ProfileError, FileNotFoundError) as error:
+    except (BrokerError, GeneratorError, PeerMissingError, ProfileError, FileNotFoundError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
