@@ -21,7 +21,17 @@ SYNC_FILE_SYSTEM_FROM = 16
 class FlushItem:
     """What one log needs synced so that all below ``end_offset`` is durable. The descriptors are ours."""
 
-    __slots__ = ("end_offset", "error", "fds", "files", "folders", "log", "place", "truncations")
+    __slots__ = (
+        "end_offset",
+        "error",
+        "fds",
+        "file_error",
+        "files",
+        "folders",
+        "log",
+        "place",
+        "truncations",
+    )
 
     def __init__(
         self,
@@ -40,6 +50,9 @@ class FlushItem:
         """Where ``end_offset`` lies: segment and position."""
         self.truncations = 0
         self.error: OSError | None = None
+        """The bytes may not be durable."""
+        self.file_error: OSError | None = None
+        """``files`` were not written; the log itself is well."""
 
 
 class FlushTicket:
@@ -59,7 +72,7 @@ class FlushTicket:
                 for path, content in item.files:
                     replace_file(self._disk, path, content)
             except OSError as error:
-                item.error = error
+                item.file_error = error
         if not self._sync_file_system():
             self._sync_each()
         for item in self.items:

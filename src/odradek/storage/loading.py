@@ -41,6 +41,7 @@ def create_log(
     segment = Segment(disk, folder, 0, 0, now_ms, is_active=True)
     segment.create()
     segment.close()
+    segment.roll_jitter_ms = volume.roll_jitter_ms(config)
     log = Log(volume, folder, topic_partition, topic_id, config, [segment], 0, 0, [])
     log.sync_later(pending, [folder, volume.folder])
     return log
@@ -92,7 +93,7 @@ def load_log(
         volume, folder, topic_partition, topic_id, config, segments, start_offset, end_offset, snapshots
     )
     if damage is not None:
-        log.flushed_offset = log.high_watermark = max(found.recovery_point, 0)
+        log.flushed_offset = log.high_watermark = log.recovery_point = max(found.recovery_point, 0)
         log.go_offline(damage)
     elif recovered is not None:
         log.adopt(recovered.producers, recovered.epochs)

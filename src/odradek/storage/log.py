@@ -16,11 +16,11 @@ from odradek.records.control import EndTransactionMarker, read_marker
 from odradek.records.crc import crc32c
 from odradek.records.errors import CorruptBatchError, InvalidRecordsError
 from odradek.records.record import read_records
-from odradek.storage import lookup, validation
+from odradek.storage import lookup, names, validation
 from odradek.storage.disk import write_all
 from odradek.storage.log_files import LogFiles
 from odradek.storage.lookup import TimestampOffset
-from odradek.storage.producers import KeptBatch
+from odradek.storage.producers import AbortedTransaction, KeptBatch
 from odradek.storage.segment import Segment
 
 _unpack_header = HEADER.unpack_from
@@ -207,10 +207,18 @@ class Log(LogFiles):
         elif marker is not None:
             aborted = self.producers.end_transaction(header, marker, header.max_timestamp)
             if aborted is not None:
-                index = self.active.transaction_index
-                index.append(aborted)
-                self._pending_fds.append(self.volume.disk.duplicate(index.fd))
-                self._pending_folders.add(self.folder)
+                self._index_aborted(aborted)
+
+    def _index_aborted(self, aborted: AbortedTransaction) -> None:
+        try:
+            index = self.active.transaction_index
+            index.append(aborted)
+            self._pending_fds.append(self.volume.disk.duplicate(index.fd))
+        except OSError as error:
+            # the marker is in the log already: without its entry aborted records would reach readers
+            self.go_offline(DamageError(self.active.path(names.TRANSACTION_INDEX), 0, str(error)))
+            raise self.failed(error) from error
+        self._pending_folders.add(self.folder)
 
     def _start_epoch(self, leader_epoch: int, first_offset: int) -> None:
         if self.epochs.assign(leader_epoch, first_offset):

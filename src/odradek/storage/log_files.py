@@ -62,8 +62,7 @@ class LogFiles(LogState):
             volume.disk.remove(new.path())
             message = f"{self.topic_partition} cannot start a new segment: {error}"
             raise ApiError(ErrorCode.KAFKA_STORAGE_ERROR, message) from error
-        jitter_ms = min(self._config.segment_jitter_ms, self._config.segment_ms)
-        new.roll_jitter_ms = int(volume.randomness.random() * jitter_ms)
+        new.roll_jitter_ms = volume.roll_jitter_ms(self._config)
         old.is_active = False
         old.close()
         self._take_snapshot()
@@ -184,6 +183,7 @@ class LogFiles(LogState):
         active.rebuild_indexes(self._config.index_interval_bytes)
         self.log_end_offset = offset
         self.flushed_offset = min(self.flushed_offset, offset)
+        self.recovery_point = min(self.recovery_point, offset)
         self.high_watermark = min(self.high_watermark, offset)
         self._truncations += 1
         self._places.clear()
@@ -212,7 +212,12 @@ class LogFiles(LogState):
             self._pending_folders.add(self.folder)
         if self.log_end_offset > (self._snapshots or [self.segments[0].base_offset])[-1]:
             self._take_snapshot()
-        if self._pending_fds or self._pending_epochs:
+        if (
+            self.log_end_offset > self.flushed_offset
+            or self._pending_fds
+            or self._pending_epochs
+            or self._pending_folders
+        ):
             self.request_flush()
 
     def sync_files(self) -> None:

@@ -60,6 +60,7 @@ class LogState:
         "log_end_offset",
         "log_start_offset",
         "offline",
+        "recovery_point",
         "segments",
         "topic_id",
         "topic_partition",
@@ -88,6 +89,8 @@ class LogState:
         self.log_end_offset = log_end_offset
         self.flushed_offset = log_end_offset
         self.high_watermark = log_end_offset
+        self.recovery_point = log_end_offset
+        """Where recovery would begin: the flushed offset, unless small files wait to be written."""
         self.offline: DamageError | None = None
         self._fd = NOT_READY
         self._pwrite = volume.disk.pwrite
@@ -218,6 +221,9 @@ class LogState:
             reason = f"a flush failed, what is on disk is unknown: {item.error}"
             self.go_offline(DamageError(self.active.path(), self.active.size, reason))
             return False
+        if item.file_error is not None:
+            self._pending_epochs = True
+            self.request_flush()
         if (
             self.offline is not None
             or item.end_offset <= self.flushed_offset
@@ -225,6 +231,8 @@ class LogState:
         ):
             return False
         self.flushed_offset = item.end_offset
+        if item.file_error is None:
+            self.recovery_point = item.end_offset
         assert item.place is not None
         self._committed = (item.end_offset, *item.place)
         if self.is_strict and item.end_offset > self.high_watermark:
@@ -244,6 +252,11 @@ class LogState:
             raise ApiError(
                 ErrorCode.KAFKA_STORAGE_ERROR, f"{self.topic_partition} is offline: {self.offline}"
             )
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all of it is on disk and in order, so that a start may trust it unread."""
+        return self.offline is None and self.recovery_point == self.log_end_offset
 
     def go_offline(self, damage: DamageError) -> None:
         """Serve nothing any more; the bytes are left as they are."""

@@ -26,6 +26,8 @@ LEADER_EPOCHS = "leader-epoch-checkpoint"
 PARTITION_METADATA = "partition.metadata"
 
 DELETED_FOLDER = "-delete"
+KAFKA_METADATA_FOLDER = "__cluster_metadata-0"
+"""Kafka's own metadata log: it lies among the partitions, but is none of ours."""
 _LONGEST_NAME = 255
 _FOLDER = re.compile(r"([a-zA-Z0-9._-]+)-(\d+)")
 _SEGMENT_FILE = re.compile(r"(\d{20})(\.log|\.index|\.timeindex|\.txnindex|\.snapshot)")

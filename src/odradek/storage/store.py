@@ -138,6 +138,8 @@ class LogStore:
         starts = self._read_offsets(names.LOG_STARTS)
         partitions = []
         for entry in self.disk.entries(self.folder):
+            if entry.name == names.KAFKA_METADATA_FOLDER:
+                continue
             if entry.is_folder and names.is_deleted_folder(entry.name):
                 self.volume.garbage.append(f"{self.folder}/{entry.name}")
             elif entry.is_folder and (partition := names.parse_folder_name(entry.name)) is not None:
@@ -255,10 +257,10 @@ class LogStore:
     def checkpoint_files(self) -> list[tuple[str, bytes]]:
         """Path and content of the three offset checkpoints as of now; a thread may write them."""
         logs = self.logs.values()
-        flushed = {log.topic_partition: log.flushed_offset for log in logs}
+        points = {log.topic_partition: log.recovery_point for log in logs}
         watermarks = {log.topic_partition: log.high_watermark for log in logs}
         return [
-            (f"{self.folder}/{names.RECOVERY_POINTS}", encode_offsets(flushed)),
+            (f"{self.folder}/{names.RECOVERY_POINTS}", encode_offsets(points)),
             self._log_start_checkpoint(),
             (f"{self.folder}/{names.HIGH_WATERMARKS}", encode_offsets(watermarks)),
         ]
@@ -291,7 +293,7 @@ class LogStore:
             for log in self.logs.values():
                 log.close()
             try:
-                if clean and all(log.offline is None for log in self.logs.values()):
+                if clean and all(log.is_settled for log in self.logs.values()):
                     marker = encode_clean_shutdown(self.broker_epoch)
                     replace_file(self.disk, f"{self.folder}/{names.CLEAN_SHUTDOWN}", marker)
             finally:

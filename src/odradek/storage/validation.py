@@ -107,8 +107,8 @@ def _batch_size(records: memoryview, topic_partition: TopicPartition) -> int | N
         raise _corrupt(f"Record size {length} is less than the minimum record overhead", topic_partition)
     if len(records) <= _MAGIC_POSITION:
         return None
-    magic = records[_MAGIC_POSITION]
-    if magic > MAGIC:
+    magic = int.from_bytes(records[_MAGIC_POSITION : _MAGIC_POSITION + 1], "big", signed=True)
+    if not 0 <= magic <= MAGIC:
         raise _corrupt(f"Invalid magic found in record: {magic}", topic_partition)
     size = length + LENGTH_OVERHEAD
     return size if size <= len(records) else None

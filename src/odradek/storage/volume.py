@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from odradek.core.ids import Randomness
+from odradek.storage.config import LogConfig
 from odradek.storage.disk import Disk
 from odradek.storage.flush import FlushItem, FlushTicket
 
@@ -55,6 +56,11 @@ class Volume:
         """Path and content of the log start checkpoint; the next flush writes it when a start changed."""
         self.in_flight: FlushTicket | None = None
 
+    def roll_jitter_ms(self, config: LogConfig) -> int:
+        """How much earlier than ``segment.ms`` a new segment is to be rolled."""
+        longest_ms = min(config.segment_jitter_ms, config.segment_ms)
+        return int(self.randomness.random() * longest_ms) if longest_ms > 0 else 0
+
     def begin_flush(self, now_ms: int) -> FlushTicket | None:
         """What has to be synced now; None when nothing has, or when a flush is in flight."""
         if self.in_flight is not None:
@@ -75,4 +81,7 @@ class Volume:
     def finish_flush(self, ticket: FlushTicket) -> list[LogState]:
         """Take in a ticket that has run; the logs whose flushed offset has moved."""
         self.in_flight = None
+        for item in ticket.items:
+            if item.log is None and item.file_error is not None:
+                self.log_starts_changed = True  # again, with the next flush
         return [item.log for item in ticket.items if item.log is not None and item.log.finish_flush(item)]
