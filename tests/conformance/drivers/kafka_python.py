@@ -103,7 +103,7 @@ class KafkaPythonMember(Member):
         try:
             while not self._stopping:
                 with self._lock:
-                    for one in _poll(self.consumer, 0.05):
+                    for one in _poll(self.consumer, 0.5):  # shorter polls give up joining half-way
                         self._received.put(one)
                 time.sleep(0.001)  # locks are not fair: who waits for it gets its turn
         except KafkaError as error:
