@@ -1,0 +1,121 @@
+from pathlib import Path
+
+import pytest
+
+from odradek.core.errors import ErrorCode
+from odradek.protocol.generated.create_topics import CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
+from odradek.protocol.generated.describe_configs import (
+    DescribeConfigsRequest,
+    DescribeConfigsResource,
+    DescribeConfigsResult,
+)
+from odradek.protocol.generated.incremental_alter_configs import (
+    AlterableConfig,
+    AlterConfigsResource,
+    IncrementalAlterConfigsRequest,
+)
+from tests.unit.broker.harness import Harness
+
+TOPIC, BROKER = 2, 4
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> Harness:
+    made = Harness(tmp_path, message_max_bytes="900000")
+    configs = [CreatableTopicConfig(name="retention.ms", value="5")]
+    topic = CreatableTopic(name="t", num_partitions=1, replication_factor=1, configs=configs)
+    made.call(CreateTopicsRequest(topics=[topic]))
+    return made
+
+
+def describe(
+    harness: Harness,
+    kind: int,
+    name: str,
+    *keys: str,
+    version: int = 4,
+    documentation: bool = False,
+) -> DescribeConfigsResult:
+    resource = DescribeConfigsResource(
+        resource_type=kind, resource_name=name, configuration_keys=list(keys) if keys else None
+    )
+    request = DescribeConfigsRequest(
+        resources=[resource], include_synonyms=True, include_documentation=documentation
+    )
+    (result,) = harness.call(request, version).results
+    assert isinstance(result, DescribeConfigsResult)
+    return result
+
+
+def alter_broker(harness: Harness, name: str, key: str, value: str) -> None:
+    config = AlterableConfig(name=key, config_operation=0, value=value)
+    resource = AlterConfigsResource(resource_type=BROKER, resource_name=name, configs=[config])
+    harness.call(IncrementalAlterConfigsRequest(resources=[resource]))
+
+
+@pytest.mark.parametrize("version", range(1, 5))
+def test_every_version(harness: Harness, version: int) -> None:
+    result = describe(harness, TOPIC, "t", version=version)
+    entries = {entry.name: entry for entry in result.configs}
+    assert len(entries) == 33
+    own = entries["retention.ms"]
+    assert (own.value, own.config_source, own.read_only, own.is_sensitive) == ("5", 1, False, False)
+    assert own.config_type == (5 if version >= 3 else 0)
+
+
+def test_sources_and_synonyms(harness: Harness) -> None:
+    alter_broker(harness, "", "message.max.bytes", "800000")
+    alter_broker(harness, "1", "message.max.bytes", "700000")
+    (entry,) = describe(harness, TOPIC, "t", "max.message.bytes").configs
+    assert (entry.value, entry.config_source) == ("700000", 2)
+    said = [(synonym.name, synonym.value, synonym.source) for synonym in entry.synonyms]
+    assert said == [
+        ("message.max.bytes", "700000", 2),
+        ("message.max.bytes", "800000", 3),
+        ("message.max.bytes", "900000", 4),
+        ("message.max.bytes", "1048588", 5),
+    ]
+    (entry,) = describe(harness, BROKER, "").configs
+    assert (entry.name, entry.value, entry.config_source) == ("message.max.bytes", "800000", 3)
+
+
+def test_broker(harness: Harness) -> None:
+    entries = {entry.name: entry for entry in describe(harness, BROKER, "1").configs}
+    assert len(entries) == 340
+    assert (entries["message.max.bytes"].value, entries["message.max.bytes"].read_only) == ("900000", False)
+    assert (entries["num.partitions"].value, entries["num.partitions"].read_only) == ("1", True)
+    assert entries["ssl.key.password"].is_sensitive
+
+
+def test_documentation_only_when_asked(harness: Harness) -> None:
+    (entry,) = describe(harness, TOPIC, "t", "flush.messages").configs
+    assert entry.documentation is None
+    (entry,) = describe(harness, TOPIC, "t", "flush.messages", documentation=True).configs
+    assert entry.documentation is not None
+    assert "on disk" in entry.documentation
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "code"),
+    [
+        (TOPIC, "nope", ErrorCode.UNKNOWN_TOPIC_OR_PARTITION),
+        (TOPIC, "x y", ErrorCode.INVALID_TOPIC_EXCEPTION),
+        (BROKER, "7", ErrorCode.INVALID_REQUEST),
+        (BROKER, "abc", ErrorCode.INVALID_REQUEST),
+        (8, "", ErrorCode.INVALID_REQUEST),
+        (16, "", ErrorCode.INVALID_REQUEST),
+        (32, "", ErrorCode.INVALID_REQUEST),
+        (99, "x", ErrorCode.INVALID_REQUEST),
+    ],
+)
+def test_refused(harness: Harness, kind: int, name: str, code: ErrorCode) -> None:
+    result = describe(harness, kind, name)
+    assert (result.error_code, result.resource_type, result.resource_name) == (code, kind, name)
+    assert result.configs == []
+
+
+def test_what_is_not_served_is_empty_or_default(harness: Harness) -> None:
+    assert describe(harness, 8, "1").configs == []
+    assert describe(harness, 16, "m").configs == []
+    (entry,) = describe(harness, 32, "g", "consumer.session.timeout.ms").configs
+    assert (entry.value, entry.config_source) == ("45000", 5)
