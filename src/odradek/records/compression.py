@@ -125,7 +125,7 @@ def _decompress_gzip(data: Bytes, limit: int) -> bytes:
 def _decompress_snappy(data: Bytes, limit: int) -> bytes:
     view = memoryview(data)
     if bytes(view[: len(_XERIAL_MAGIC)]) != _XERIAL_MAGIC:
-        return _decompress_snappy_block(view, limit)
+        return _decompress_snappy_block(view, limit, limit)
     parts: list[bytes] = []
     left = limit
     position = len(_XERIAL_HEADER)
@@ -136,16 +136,16 @@ def _decompress_snappy(data: Bytes, limit: int) -> bytes:
         position += 4
         if not 0 <= length <= len(view) - position:
             raise CorruptBatchError(f"snappy block length {length} reaches beyond the batch")
-        block = _decompress_snappy_block(view[position : position + length], left)
+        block = _decompress_snappy_block(view[position : position + length], left, limit)
         left -= len(block)
         parts.append(block)
         position += length
     return b"".join(parts)
 
 
-def _decompress_snappy_block(block: memoryview, limit: int) -> bytes:
+def _decompress_snappy_block(block: memoryview, left: int, limit: int) -> bytes:
     try:
-        if cramjam.snappy.decompress_raw_len(block) > limit:
+        if cramjam.snappy.decompress_raw_len(block) > left:
             raise _too_large(limit)
         return bytes(cramjam.snappy.decompress_raw(block))
     except cramjam.DecompressionError as error:
