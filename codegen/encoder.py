@@ -1,153 +1,207 @@
-"""Writes the encode functions: the mirror of ``decoder.py``."""
+"""Writes the encode functions: the mirror of ``decoder.py``.
+
+All goes into one growing ``out``, so that a message is mostly one piece; only records stand as pieces of
+their own between two of them.
+"""
+
+from itertools import count
 
 from codegen.schema import Field, Struct
-from codegen.types import FIXED, At, default, identifier
+from codegen.types import FIXED, At, differs, identifier
 
 
 class Encoder:
-    """Builds the body of one function over ``o`` (the value) and ``parts`` (the pieces so far)."""
+    """Builds the body of one function over ``o`` (the value) and ``out``; with records also ``parts``."""
 
-    def __init__(self, struct: Struct, at: At, names: dict[str, str], formats: set[str]) -> None:
-        self._struct = struct
+    ARGUMENTS = "o, out"
+    ROOT_ARGUMENTS = "o, out, parts"
+    PREFIX = "_w"
+
+    def __init__(self, at: At, calls: dict[str, str], formats: set[str], *, is_inlined: bool) -> None:
         self._at = at
-        self._names = names
+        self._calls = calls
         self._formats = formats
+        self._is_inlined = is_inlined
         self._lines: list[str] = []
         self._run: list[tuple[str, str]] = []
+        self._out = "out"
+        self._names = count(1)
 
-    def body(self) -> list[str]:
-        """The statements, indented once."""
-        for field in self._at.plain(self._struct.fields):
-            self._field(field, f"o.{field.name}", "parts")
-        if self._at.flexible:
-            tagged = self._at.tagged(self._struct.fields)
-            if tagged:
-                self._flush("parts")
-                self._tags(tagged)
-            else:
-                self._run.append(("b", "0"))
-        self._flush("parts")
+    def body(self, struct: Struct) -> list[str]:
+        """The function of a whole struct."""
+        self._struct(struct, "o", 1)
+        self._flush(1)
         return self._lines or ["    pass"]
 
-    def _say(self, line: str, depth: int = 1) -> None:
+    def tags_body(self, struct: Struct) -> list[str]:
+        """The function that writes a struct's tagged fields; its caller saw that one of them is set."""
+        self._say("tags = []", 1)
+        for field in self._at.tagged(struct.fields):
+            value = f"o.{field.name}"
+            self._say(f"if {differs(field, value)}:", 1)
+            self._out = "tag"
+            self._say("tag = bytearray()", 2)
+            self._field(field, value, 2)
+            self._flush(2)
+            self._say(f"tags.append(({field.tag}, tag))", 2)
+        self._say("_put_tags(out, tags)", 1)
+        return self._lines
+
+    def _say(self, line: str, depth: int) -> None:
         self._lines.append("    " * depth + line)
 
-    def _flush(self, parts: str, depth: int = 1) -> None:
-        if self._run:
-            code = "".join(one for one, _ in self._run)
-            if code == "b" and self._run[0][1] == "0":
-                self._say(f'{parts}.append(b"\\0")', depth)
-            else:
-                self._formats.add(code)
-                self._say(
-                    f"{parts}.append(_p_{identifier(code)}({', '.join(value for _, value in self._run)}))",
-                    depth,
-                )
-            self._run = []
+    def _put(self, what: str, depth: int) -> None:
+        self._say(f"{self._out} += {what}", depth)
 
-    def _field(self, field: Field, value: str, parts: str, depth: int = 1) -> None:
-        nullable = self._at.version in field.nullable or field.type == "records"
-        if not field.is_array and not field.struct and field.type in FIXED:
-            self._run.append((FIXED[field.type][0], value))
+    def _struct(self, struct: Struct, value: str, depth: int) -> None:
+        # Kafka refuses this in responses too, which costs an old client its answer for a field that it could
+        # not have read. In requests and stored records something that was meant would be lost.
+        for field in self._at.absent(struct.fields):
+            if self._at.is_strict and not field.ignorable:
+                self._say(f"if {differs(field, f'{value}.{field.name}')}:", depth)
+                self._say(f'raise _not_in_version("{field.name}")', depth + 1)
+        for field in self._at.plain(struct.fields):
+            self._field(field, f"{value}.{field.name}", depth)
+        if not self._at.flexible:
             return
-        if field.struct and not field.is_array:
-            self._flush(parts, depth)
-            writer = self._names[field.struct.name]
-            if nullable:
-                self._say(f"if {value} is None:", depth)
-                self._say(f'{parts}.append(b"\\xff")', depth + 1)
-                self._say("else:", depth)
-                self._say(f'{parts}.append(b"\\x01")', depth + 1)
-                self._say(f"{writer}({value}, {parts})", depth + 1)
-            else:
-                self._say(f"{writer}({value}, {parts})", depth)
+        tagged = self._at.tagged(struct.fields)
+        if not tagged:
+            self._run.append(("x", ""))
             return
-        inner = self._array if field.is_array else self._blob
-        if not nullable and value.startswith("o.") and self._can_be_none(field):
-            self._say(f"if {value} is None:", depth)
-            self._say(f'raise ValueError("{field.name} must not be null in this version")', depth + 1)
-        if nullable:
-            self._flush(parts, depth)
-            self._say(f"if {value} is None:", depth)
-            null = '"\\0"' if self._at.is_compact(field) else self._plain_null(field)
-            self._say(f"{parts}.append(b{null})", depth + 1)
-            self._say("else:", depth)
-            inner(field, value, parts, depth + 1)
-            self._flush(parts, depth + 1)
+        pending = list(self._run)
+        self._say(f"if {' or '.join(differs(one, f'{value}.{one.name}') for one in tagged)}:", depth)
+        self._flush(depth + 1)
+        self._say(f"{self._calls['tags ' + struct.name]}({value}, {self._out})", depth + 1)
+        self._say("else:", depth)
+        self._run = [*pending, ("x", "")]
+        self._flush(depth + 1)
+
+    def _packed(self, run: list[tuple[str, str]]) -> str:
+        """The expression for the bytes of a run."""
+        code = "".join(one for one, _ in run)
+        if set(code) == {"x"}:
+            return f'b"{chr(92)}0"' if code == "x" else f"bytes({len(code)})"
+        self._formats.add(code)
+        return f"_p_{identifier(code)}({', '.join(value for one, value in run if one != 'x')})"
+
+    def _flush(self, depth: int) -> None:
+        if not self._run:
+            return
+        if self._run == [("x", "")]:
+            self._say(f"{self._out}.append(0)", depth)
         else:
-            inner(field, value, parts, depth)
+            self._put(self._packed(self._run), depth)
+        self._run = []
 
-    @staticmethod
-    def _can_be_none(field: Field) -> bool:
-        return field.nullable.low <= field.nullable.high
+    def _compact_length(self, depth: int, *, short: bool) -> None:
+        """Writes the pending run and ``n`` as a varint, which mostly is a single byte."""
+        rest = "_text_length_bytes(n)" if short else "_uvarint_bytes(n)"
+        if not self._run:
+            self._say("if n < 128:", depth)
+            self._say(f"{self._out}.append(n)", depth + 1)
+            self._say("else:", depth)
+            self._put(rest, depth + 1)
+            return
+        together = self._packed([*self._run, ("B", "n")])
+        self._put(f"{together} if n < 128 else {self._packed(self._run)} + {rest}", depth)
+        self._run = []
 
-    @staticmethod
-    def _plain_null(field: Field) -> str:
-        return '"\\xff\\xff"' if field.type == "string" else '"\\xff\\xff\\xff\\xff"'
+    def _field(self, field: Field, value: str, depth: int) -> None:
+        if not field.is_array and field.type in FIXED:
+            self._run.append((FIXED[field.type][0], value))
+        elif not field.is_array and not field.struct and not self._is_inlined:
+            self._flush(depth)
+            self._say(f"{self._helper(field)}({self._out}, {value})", depth)
+        elif self._at.is_nullable(field):
+            self._nullable(field, value, depth)
+        else:
+            self._present(field, value, depth)
 
-    def _length(self, field: Field, size: str, parts: str, depth: int, *, short: bool) -> None:
-        """Writes the length; compact ones are length + 1 as a varint, mostly a single byte."""
+    def _helper(self, field: Field, *, as_element: bool = False) -> str:
+        compact = "compact_" if self._at.is_compact(field) else ""
+        nullable = "nullable_" if self._at.is_nullable(field) and not as_element else ""
+        return f"_put_{compact}{nullable}{field.element}"
+
+    def _nullable(self, field: Field, value: str, depth: int) -> None:
+        pending = list(self._run)
+        self._say(f"if {value} is None:", depth)
+        if field.struct and not field.is_array:
+            self._run.append(("b", "-1"))
+        elif self._at.is_compact(field):
+            self._run.append(("x", ""))
+        else:
+            self._run.append(("h" if field.type == "string" else "i", "-1"))
+        self._flush(depth + 1)
+        self._say("else:", depth)
+        self._run = pending
+        if field.struct and not field.is_array:
+            self._run.append(("b", "1"))
+        self._present(field, value, depth + 1)
+        self._flush(depth + 1)
+
+    def _present(self, field: Field, value: str, depth: int) -> None:
+        if field.is_array:
+            self._array(field, value, depth)
+        elif field.struct:
+            self._nested(field.struct, value, depth)
+        elif field.type == "records":
+            self._records(field, value, depth)
+        else:
+            if field.type == "string":
+                self._say(f"raw = {value}.encode()", depth)
+                value = "raw"
+            self._length(field, f"len({value})", depth, short=field.type == "string")
+            self._flush(depth)
+            self._put(value, depth)
+
+    def _nested(self, struct: Struct, value: str, depth: int) -> None:
+        if self._is_inlined:
+            inner = f"o{next(self._names)}"
+            self._say(f"{inner} = {value}", depth)
+            self._struct(struct, inner, depth)
+        else:
+            self._flush(depth)
+            self._say(f"{self._calls[struct.name]}({value}, {self._out})", depth)
+
+    def _length(self, field: Field, size: str, depth: int, *, short: bool = False) -> None:
         if self._at.is_compact(field):
-            self._flush(parts, depth)
             self._say(f"n = {size} + 1", depth)
-            self._say(f"{parts}.append(_BYTE[n] if n < 128 else _uvarint_bytes(n))", depth)
+            self._compact_length(depth, short=short)
         else:
             self._run.append(("h" if short else "i", size))
 
-    def _blob(self, field: Field, value: str, parts: str, depth: int) -> None:
-        if field.element == "string":
-            self._flush(parts, depth)
-            self._say(f"raw = {value}.encode()", depth)
-            if self._at.is_compact(field):
-                self._say("n = len(raw) + 1", depth)
-                self._say(f"{parts}.append((_BYTE[n] if n < 128 else _uvarint_bytes(n)) + raw)", depth)
-            else:
-                self._length(field, "len(raw)", parts, depth, short=True)
-                self._flush(parts, depth)
-                self._say(f"{parts}.append(raw)", depth)
+    def _records(self, field: Field, value: str, depth: int) -> None:
+        """Large records become a piece of their own, and a new ``out`` begins behind them."""
+        self._say(f"r = {value}", depth)
+        self._say("size = sum(map(len, r)) if type(r) is list else len(r)", depth)
+        self._length(field, "size", depth)
+        self._flush(depth)
+        self._say("if size < _COPY_BELOW:", depth)
+        self._say('out += b"".join(r) if type(r) is list else r', depth + 1)
+        self._say("else:", depth)
+        self._say("if type(r) is list:", depth + 1)
+        self._say("parts += r", depth + 2)
+        self._say("else:", depth + 1)
+        self._say("parts.append(r)", depth + 2)
+        self._say("out = bytearray()", depth + 1)
+        self._say("parts.append(out)", depth + 1)
+
+    def _array(self, field: Field, value: str, depth: int) -> None:
+        self._length(field, f"len({value})", depth)
+        self._flush(depth)
+        if field.element == "uuid":
+            self._put(f'b"".join({value})', depth)
             return
-        if field.element == "records":
-            self._say(f"if type({value}) is list:", depth)
-            self._length(field, f"sum(map(len, {value}))", parts, depth + 1, short=False)
-            self._flush(parts, depth + 1)
-            self._say(f"{parts}.extend({value})", depth + 1)
-            self._say("else:", depth)
-            depth += 1
-        self._length(field, f"len({value})", parts, depth, short=False)
-        self._flush(parts, depth)
-        self._say(f"{parts}.append({value})", depth)
-
-    def _array(self, field: Field, value: str, parts: str, depth: int) -> None:
-        self._length(field, f"len({value})", parts, depth, short=False)
-        self._flush(parts, depth)
-        if field.element in FIXED and field.element != "uuid":
+        if field.element in FIXED:
             code = FIXED[field.element][0]
-            self._say(f'{parts}.append(_pack(f">{{len({value})}}{code}", *{value}))', depth)
-        elif field.element == "uuid":
-            self._say(f"{parts}.extend({value})", depth)
+            self._say(f'_put_fixed({self._out}, "{code}", {value})', depth)
+            return
+        item = f"o{next(self._names)}"
+        self._say(f"for {item} in {value}:", depth)
+        if field.struct and self._is_inlined:
+            self._struct(field.struct, item, depth + 1)
+            self._flush(depth + 1)
+        elif field.struct:
+            self._say(f"{self._calls[field.struct.name]}({item}, {self._out})", depth + 1)
         else:
-            self._say(f"for item in {value}:", depth)
-            if field.struct:
-                self._say(f"{self._names[field.struct.name]}(item, {parts})", depth + 1)
-            else:
-                self._blob(field, "item", parts, depth + 1)
-                self._flush(parts, depth + 1)
-
-    def _tags(self, tagged: list[Field]) -> None:
-        self._say("tags = []")
-        for field in tagged:
-            given = default(field)
-            if field.is_array and given == "[]" and field.nullable.low > field.nullable.high:
-                self._say(f"if o.{field.name}:")
-            elif given == "None":
-                self._say(f"if o.{field.name} is not None:")
-            else:
-                self._say(f"if o.{field.name} != {given}:")
-            self._say("tag_parts = []", 2)
-            self._field(field, f"o.{field.name}", "tag_parts", 2)
-            self._flush("tag_parts", 2)
-            self._say(f"tags.append(({field.tag}, tag_parts))", 2)
-        self._say("if tags:")
-        self._say("_add_tags(parts, tags)", 2)
-        self._say("else:")
-        self._say('parts.append(b"\\0")', 2)
+            self._say(f"{self._helper(field, as_element=True)}({self._out}, {item})", depth + 1)

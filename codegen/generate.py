@@ -4,8 +4,9 @@ from collections import defaultdict
 from pathlib import Path
 
 from codegen.module import Module
-from codegen.schema import Message, load, snake
+from codegen.schema import ENDLESS, Message, load, snake
 
+LINE_LENGTH = 110
 MESSAGES = Path(__file__).parent / "messages"
 SHARED_MODULES = {
     "ConsumerProtocolSubscription": "consumer_protocol",
@@ -30,7 +31,10 @@ from odradek.protocol.primitives import Message
 
 
 class ApiDescription(NamedTuple):
-    """One API; ``listeners`` are the kinds of server that serve it (broker, controller)."""
+    """One API; ``listeners`` are the kinds of server that serve it (broker, controller).
+
+    ``is_latest_unstable``: Kafka does not announce the highest version unless told to serve unreleased ones.
+    """
 
     name: str
     module: str
@@ -38,6 +42,7 @@ class ApiDescription(NamedTuple):
     highest_version: int
     first_flexible_version: int
     listeners: tuple[str, ...]
+    is_latest_unstable: bool = False
 
 
 class ApiMessages(NamedTuple):
@@ -64,12 +69,20 @@ def module_name(message: Message) -> str:
     return snake(message.name.removesuffix(SUFFIXES.get(message.kind, "\0")))
 
 
-def sources() -> dict[str, str]:
-    """Relative path → content of everything that is generated."""
+def grouped() -> dict[str, list[Message]]:
+    """Module name → the messages in it, their structs named as in the generated code."""
     modules: dict[str, list[Message]] = defaultdict(list)
     for path in sorted(MESSAGES.rglob("*.json")):
         message = load(path)
         modules[module_name(message)].append(message)
+    for messages in modules.values():
+        Module(messages)  # names the structs
+    return modules
+
+
+def sources() -> dict[str, str]:
+    """Relative path → content of everything that is generated."""
+    modules = grouped()
     found = {"generated/__init__.py": '"""Messages of Kafka 4.3; generated, not to be edited."""\n'}
     for name, messages in modules.items():
         found[f"generated/{name}.py"] = Module(messages).source()
@@ -81,17 +94,20 @@ def sources() -> dict[str, str]:
 
 
 def _row(message: Message) -> str:
+    """The API's line in the table, laid out as the formatter would."""
     name = message.name.removesuffix("Request")
     if message.valid.low > message.valid.high:
         return ""
-    flexible = message.flexible.low if message.flexible.low <= message.flexible.high else 32_767
-    listeners = "".join(f'"{one}", ' for one in message.listeners).rstrip()
-    if len(message.listeners) > 1:
-        listeners = listeners.removesuffix(",")
-    return (
-        f'    {message.api_key}: ApiDescription("{name}", "{module_name(message)}", '
-        f"{message.valid.low}, {message.valid.high}, {flexible}, ({listeners})),\n"
-    )
+    flexible = message.flexible.low if message.flexible.low <= message.flexible.high else ENDLESS
+    listeners = ", ".join(f'"{one}"' for one in message.listeners) + "," * (len(message.listeners) == 1)
+    versions = f"{message.valid.low}, {message.valid.high}, {flexible}"
+    arguments = f'"{name}", "{module_name(message)}", {versions}, ({listeners})'
+    if message.is_latest_unstable:
+        arguments += ", True"
+    line = f"    {message.api_key}: ApiDescription({arguments}),\n"
+    if len(line) > LINE_LENGTH + 1:
+        line = f"    {message.api_key}: ApiDescription(\n        {arguments}\n    ),\n"
+    return line
 
 
 def write(destination: Path) -> int:
@@ -103,5 +119,14 @@ def write(destination: Path) -> int:
         if f"generated/{stale.name}" not in made:
             stale.unlink()
     for path, source in made.items():
-        (destination / path).write_text(source)
+        _replace(destination / path, source)
     return len(made)
+
+
+def _replace(path: Path, source: str) -> None:
+    """In one step, as somebody may be importing the module meanwhile; not at all when nothing changes."""
+    if path.exists() and path.read_text() == source:
+        return
+    beside = path.with_suffix(".new")
+    beside.write_text(source)
+    beside.replace(path)

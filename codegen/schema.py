@@ -73,6 +73,7 @@ class Message:
     valid: Versions
     flexible: Versions
     root: Struct
+    is_latest_unstable: bool = False
     structs: list[Struct] = field(default_factory=list)
 
 
@@ -93,6 +94,7 @@ def load(path: Path) -> Message:
         Versions.parse(raw["validVersions"]),
         Versions.parse(raw.get("flexibleVersions")),
         Struct(raw["name"], []),
+        raw.get("latestVersionUnstable", False),
     )
     known: dict[str, Struct] = {}
 
@@ -111,7 +113,7 @@ def load(path: Path) -> Message:
         return Field(
             snake(one["name"]),
             one["type"],
-            Versions.parse(one.get("versions", "0+")),
+            Versions.parse(one.get("versions") or one["taggedVersions"]),
             Versions.parse(one.get("nullableVersions")),
             Versions.parse(one.get("taggedVersions")),
             Versions.parse(one["flexibleVersions"]) if "flexibleVersions" in one else None,

@@ -124,7 +124,6 @@ class GroupMember:
             return
         request = LeaveGroupRequest(
             group_id=self._group,
-            member_id=self._member_id,
             members=[MemberIdentity(member_id=self._member_id, reason="the consumer is closed")],
         )
         self._member_id = ""

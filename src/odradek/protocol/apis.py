@@ -10,7 +10,10 @@ from odradek.protocol.primitives import Message
 
 
 class ApiDescription(NamedTuple):
-    """One API; ``listeners`` are the kinds of server that serve it (broker, controller)."""
+    """One API; ``listeners`` are the kinds of server that serve it (broker, controller).
+
+    ``is_latest_unstable``: Kafka does not announce the highest version unless told to serve unreleased ones.
+    """
 
     name: str
     module: str
@@ -18,6 +21,7 @@ class ApiDescription(NamedTuple):
     highest_version: int
     first_flexible_version: int
     listeners: tuple[str, ...]
+    is_latest_unstable: bool = False
 
 
 class ApiMessages(NamedTuple):
@@ -53,7 +57,7 @@ APIS: dict[int, ApiDescription] = {
     19: ApiDescription("CreateTopics", "create_topics", 2, 7, 5, ("broker", "controller")),
     20: ApiDescription("DeleteTopics", "delete_topics", 1, 6, 4, ("broker", "controller")),
     21: ApiDescription("DeleteRecords", "delete_records", 0, 2, 2, ("broker",)),
-    22: ApiDescription("InitProducerId", "init_producer_id", 0, 6, 2, ("broker",)),
+    22: ApiDescription("InitProducerId", "init_producer_id", 0, 6, 2, ("broker",), True),
     23: ApiDescription("OffsetForLeaderEpoch", "offset_for_leader_epoch", 2, 4, 4, ("broker",)),
     24: ApiDescription("AddPartitionsToTxn", "add_partitions_to_txn", 0, 5, 3, ("broker",)),
     25: ApiDescription("AddOffsetsToTxn", "add_offsets_to_txn", 0, 4, 3, ("broker",)),

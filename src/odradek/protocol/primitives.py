@@ -1,11 +1,10 @@
-"""What generated messages are built on: the one error kind, varints, tagged fields, and the base classes.
+"""What generated messages are built on: the one error kind and the base classes.
 
 Source of the encodings: the Kafka protocol guide and KIP-482 (flexible versions).
 """
 
 import struct
-from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from odradek.core.errors import PeerError
 
@@ -15,8 +14,12 @@ Records = Any
 
 ZERO_UUID = bytes(16)
 FRESH: Any = object()
-"""Stands for a default that each value makes anew (a list, a nested struct)."""
-BYTE = [bytes([value]) for value in range(256)]
+"""Stands for a default that each value makes anew (a list)."""
+COPY_BELOW = 1_024
+"""Records of fewer bytes are copied into the message: cheaper than one piece more to send."""
+
+new = object.__new__
+V = TypeVar("V", bound="Value")
 
 
 class MalformedError(PeerError):
@@ -29,7 +32,7 @@ class Value:
     __slots__: tuple[str, ...] = ()
 
     def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
+        if not isinstance(other, type(self)) and not isinstance(self, type(other)):
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
 
@@ -54,83 +57,53 @@ class Message(Value):
 
     @classmethod
     def decode(cls, view: memoryview, position: int, version: int) -> tuple[Self, int]:
-        """The message that begins at ``position``, and where it ends.
+        """The message that begins at ``position``, and where it ends; ``view`` is the frame, of bytes.
 
         Raises :class:`MalformedError` when the bytes are no such message, ``ValueError`` for a version that
         does not exist.
         """
-        decoder = cls._decoders.get(version)
-        if decoder is None:
-            raise ValueError(f"{cls.NAME} has no version {version}")
         try:
-            result: tuple[Self, int] = decoder(view, position)
-        except (struct.error, IndexError, UnicodeDecodeError) as error:
+            decoder = cls._decoders[version]
+        except KeyError:
+            raise ValueError(f"{cls.NAME} has no version {version}") from None
+        try:
+            return decoder(view, position, len(view))  # type: ignore[no-any-return]
+        except (MalformedError, struct.error, IndexError, UnicodeDecodeError) as error:
             raise MalformedError(f"{cls.NAME} v{version}: {error}") from error
-        if result[1] > len(view):
-            raise MalformedError(f"{cls.NAME} v{version} is longer than its frame")
-        return result
 
     def encode(self, parts: list[Any], version: int) -> None:
-        """Appends the message's bytes in pieces; records are appended as they are, uncopied.
+        """Appends the message's bytes in pieces; large records are appended as they are, uncopied.
 
-        Raises ``ValueError`` for a version that does not exist or that cannot carry a null.
+        Raises ``ValueError`` for a version that does not exist, and when a value does not fit the version: a
+        null that it cannot carry, a number out of range, or (not in responses) a field that it lacks and
+        that Kafka's definition does not let be ignored. Other fields that the version lacks are left out.
+        ``parts`` then holds the beginning of the message.
         """
-        encoder = self._encoders.get(version)
-        if encoder is None:
-            raise ValueError(f"{self.NAME} has no version {version}")
-        encoder(self, parts)
+        try:
+            encoder = self._encoders[version]
+        except KeyError:
+            raise ValueError(f"{self.NAME} has no version {version}") from None
+        out = bytearray()
+        parts.append(out)
+        try:
+            encoder(self, out, parts)
+        except (struct.error, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"{self.NAME} v{version}: {error}") from error
+
+
+def _refuse_change(self: Value, name: str, value: Any) -> None:
+    raise AttributeError(f"this {type(self).__name__} is the default of many; assign a new one instead")
+
+
+def default(kind: type[V]) -> V:
+    """The one instance that stands for a struct that nobody set; read-only, as all its holders share it."""
+    one = kind()
+    read_only = type(kind.__name__, (kind,), {"__slots__": (), "__setattr__": _refuse_change})
+    read_only.__slots__ = kind.__slots__  # type: ignore[attr-defined]
+    one.__class__ = read_only
+    return one
 
 
 def codec(layout: struct.Struct) -> tuple[Any, Any]:
     """The two functions of a fixed layout, bound once: looking them up anew costs as much as a field."""
     return layout.pack, layout.unpack_from
-
-
-def uvarint(buf: memoryview, pos: int) -> tuple[int, int]:
-    """An unsigned varint and the position behind it."""
-    byte = buf[pos]
-    return (byte, pos + 1) if byte < 128 else uvarint_rest(buf, pos + 1, byte)
-
-
-def uvarint_rest(buf: memoryview, pos: int, first: int) -> tuple[int, int]:
-    """The rest of a varint whose first byte (≥ 128) has been read already."""
-    value = first & 0x7F
-    for shift in (7, 14, 21, 28):
-        byte = buf[pos]
-        pos += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 128:
-            if value > 0xFFFFFFFF:
-                break
-            return value, pos
-    raise MalformedError("a varint is longer than 32 bits")
-
-
-def uvarint_bytes(value: int) -> bytes:
-    """``value`` (not negative) as an unsigned varint."""
-    out = bytearray()
-    while value > 127:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def skip_tags(buf: memoryview, pos: int) -> int:
-    """Behind a section of tagged fields of which none is known."""
-    count, pos = uvarint(buf, pos)
-    for _ in range(count):
-        _, pos = uvarint(buf, pos)
-        size, pos = uvarint(buf, pos)
-        pos += size
-        if pos > len(buf):
-            raise MalformedError("a tagged field is longer than its frame")
-    return pos
-
-
-def add_tags(parts: list[Any], tags: Sequence[tuple[int, list[Any]]]) -> None:
-    """Appends a section of tagged fields, given in ascending order of their tags."""
-    parts.append(uvarint_bytes(len(tags)))
-    for tag, content in tags:
-        parts.append(uvarint_bytes(tag) + uvarint_bytes(sum(map(len, content))))
-        parts.extend(content)
