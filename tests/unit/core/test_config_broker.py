@@ -33,7 +33,6 @@ def test_defaults() -> None:
     assert config.node_id == 1
     assert config.log_dir == "./data"
     assert config.auto_create_topics_enable is True
-    assert config.message_max_bytes == 1_048_588
     assert config.offsets_retention_ms == 7 * 24 * 3_600_000
     assert config.static == {}
     assert config.notices == []
@@ -51,7 +50,6 @@ def test_precedence() -> None:
     config = broker_config({"group.max.size": "9"}, **layers)  # type: ignore[arg-type]
     assert config.num_partitions == 2
     assert config.fetch_max_bytes == 4096
-    assert config.message_max_bytes == 7
     assert config.group_max_size == 9
     assert config.static["message.max.bytes"] == "7"
 

@@ -126,12 +126,13 @@ def test_topic_overrides_that_are_refused(overrides: dict[str, str], reason: str
 @pytest.mark.parametrize(
     ("values", "is_per_broker", "reason"),
     [
-        ({"num.partitions": "3"}, True, "Cannot update these configs dynamically: num.partitions"),
+        ({"num.partitions": "3"}, True, r"Cannot update these configs dynamically: \[num.partitions\]"),
         ({"log.retention.ms": "x"}, True, "Not a number"),
         ({"message.max.byte": "1"}, True, "did you mean 'message.max.bytes'"),
         ({"ssl.client.auth": "none"}, False, "broker id must be specified"),
         ({"ssl.keystore.location": "/x"}, True, "refused"),
         ({"listeners": "PLAINTEXT://:1"}, True, "when the broker starts"),
+        ({"max.connections": "5"}, False, "when the broker starts"),
         ({"leader.replication.throttled.rate": "-1"}, True, "at least 0"),
     ],
 )
@@ -142,4 +143,4 @@ def test_dynamic_updates_that_are_refused(values: dict[str, str], is_per_broker:
 
 def test_dynamic_updates_that_are_taken() -> None:
     validate_broker_update({"message.max.bytes": "5", "num.io.threads": "16"}, is_per_broker=False)
-    validate_broker_update({"max.connections.per.ip": "5"}, is_per_broker=True)
+    validate_broker_update({"max.connections.per.ip.overrides": "host:5"}, is_per_broker=True)

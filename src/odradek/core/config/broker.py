@@ -30,7 +30,6 @@ _PLAIN = (
     "max.connections.per.ip",
     "max.incremental.fetch.session.cache.slots",
     "max.request.partition.size.limit",
-    "message.max.bytes",
     "node.id",
     "num.partitions",
     "offset.metadata.max.bytes",
@@ -38,10 +37,7 @@ _PLAIN = (
     "offsets.topic.num.partitions",
     "offsets.topic.segment.bytes",
     "producer.id.expiration.ms",
-    "queued.max.requests",
-    "socket.listen.backlog.size",
     "socket.request.max.bytes",
-    "transactional.id.expiration.ms",
     "transaction.max.timeout.ms",
 )
 """Keys that become a field of the same name, dots as underscores, value as it stands."""
@@ -78,7 +74,6 @@ class BrokerConfig:
         "max_connections_per_ip",
         "max_incremental_fetch_session_cache_slots",
         "max_request_partition_size_limit",
-        "message_max_bytes",
         "node_id",
         "notices",
         "num_partitions",
@@ -88,12 +83,9 @@ class BrokerConfig:
         "offsets_topic_num_partitions",
         "offsets_topic_segment_bytes",
         "producer_id_expiration_ms",
-        "queued_max_requests",
-        "socket_listen_backlog_size",
         "socket_request_max_bytes",
         "static",
         "transaction_max_timeout_ms",
-        "transactional_id_expiration_ms",
     )
 
     listeners: tuple[Listener, ...]
@@ -116,7 +108,6 @@ class BrokerConfig:
     max_connections_per_ip: int
     max_incremental_fetch_session_cache_slots: int
     max_request_partition_size_limit: int
-    message_max_bytes: int
     num_partitions: int
     offset_metadata_max_bytes: int
     offsets_retention_check_interval_ms: int
@@ -124,11 +115,8 @@ class BrokerConfig:
     offsets_topic_num_partitions: int
     offsets_topic_segment_bytes: int
     producer_id_expiration_ms: int
-    queued_max_requests: int
-    socket_listen_backlog_size: int
     socket_request_max_bytes: int
     transaction_max_timeout_ms: int
-    transactional_id_expiration_ms: int
 
     def __init__(self, settings: Settings) -> None:
         self.static: dict[str, str] = {name: setting.value for name, setting in settings.values.items()}

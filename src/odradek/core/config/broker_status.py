@@ -66,7 +66,6 @@ IMPLEMENTED = {
     "offsets.topic.segment.bytes": "Segment size of __consumer_offsets.",
     "process.roles": "Must include broker.",
     "producer.id.expiration.ms": "Idle idempotent producers are forgotten after this.",
-    "socket.listen.backlog.size": "Connections that wait to be accepted.",
     "socket.request.max.bytes": "Largest request frame that is read.",
 }
 """Key → what it does, in one line."""
@@ -104,6 +103,7 @@ ACCEPTED = {
     "Parked requests are released by what they wait for; no purgatory needs purging.": """
         delete.records.purgatory.purge.interval.requests fetch.purgatory.purge.interval.requests
         producer.purgatory.purge.interval.requests share.fetch.purgatory.purge.interval.requests""",
+    "Up to 1,024 connections wait to be accepted.": "socket.listen.backlog.size",
     "The kernel sizes socket buffers by itself, and better.": """
         socket.receive.buffer.bytes socket.send.buffer.bytes""",
     "Group records are appended at once and flushed in groups; there is no batch to size.": """

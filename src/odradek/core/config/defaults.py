@@ -28,6 +28,7 @@ DIFFERENCES = (
         "there is no authentication yet, so other machines get in only when asked for",
     ),
     Difference("node.id", "1", "one node needs no choice"),
+    Difference("broker.id", "1", "the older name of node.id"),
     Difference("process.roles", "broker", "there is one role"),
     Difference(
         "controller.listener.names", "CONTROLLER", "stock server.properties name it so; it is not opened"
