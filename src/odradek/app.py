@@ -75,6 +75,11 @@ class Node:
         await self.server.stop()
         self.server.broker.close()
 
+    async def kill(self) -> None:
+        """Ends as a crash would: connections reset, no checkpoint, no clean marker; for tests."""
+        await self.server.stop(is_abrupt=True)
+        self.server.broker.close(is_clean=False)
+
 
 def run(
     config: BrokerConfig,

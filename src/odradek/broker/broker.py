@@ -257,12 +257,13 @@ class Broker:
             self.want_flush(is_urgent=False)
         return self.maintenance.run()
 
-    def close(self) -> None:
-        """Everything durable, the folder marked as cleanly closed. A flush in flight must be finished."""
+    def close(self, *, is_clean: bool = True) -> None:
+        """Everything durable, the folder marked as cleanly closed, unless ``is_clean`` is false: then files
+        are only let go of, and the next start recovers. A flush in flight must be finished."""
         try:
             self.metadata.close()
         finally:
-            self.store.close(self.clock.now_ms())
+            self.store.close(self.clock.now_ms(), clean=is_clean)
 
 
 class Flush:

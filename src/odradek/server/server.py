@@ -164,9 +164,15 @@ class Server:
         self.settle()
         self._housekeeping_handle = self._loop.call_later(HOUSEKEEPING_S, self._housekeep)
 
-    async def stop(self) -> None:
-        """Closes listeners and connections and flushes what was appended; the broker can then be closed."""
+    async def stop(self, *, is_abrupt: bool = False) -> None:
+        """Closes listeners and connections and flushes what was appended; the broker can then be closed.
+
+        With ``is_abrupt`` connections are reset and nothing more is flushed, as in a crash.
+        """
         self._is_stopping = True
+        if is_abrupt:
+            for connection in list(self._connections):
+                connection.transport.abort()
         for listener in self._listeners:
             listener.close()
         self.broker.timers.on_earlier = None
@@ -176,7 +182,7 @@ class Server:
         await asyncio.get_running_loop().run_in_executor(None, self._flusher.stop)
         # What the flusher finished is announced by callbacks that are due now.
         await asyncio.sleep(0)
-        last = self.broker.begin_flush()
+        last = None if is_abrupt else self.broker.begin_flush()
         if last is not None:
             last.run()
             self.broker.finish_flush(last)
