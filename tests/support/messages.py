@@ -1,21 +1,20 @@
-"""Every generated message beside its definition: its class, and Hypothesis strategies made from the definition.
+"""Every generated message beside its definition: its class, and Hypothesis strategies made from it.
 
 A strategy draws a value with all fields of all versions set; :func:`at_version` takes away from it what one
 version cannot carry, so that one drawn value serves for a round trip through every version.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any
 
-from hypothesis import strategies as st
-
 from codegen.generate import grouped
 from codegen.schema import Field, Struct
 from codegen.schema import Message as Definition
 from codegen.types import At
+from hypothesis import strategies as st
+
 from odradek.protocol.primitives import Message
 
 _INTEGERS = {
@@ -88,7 +87,7 @@ def _plain(element: str) -> st.SearchStrategy[Any]:
         low, high = _INTEGERS[element]
         return st.integers(low, high)
     if element == "string":
-        return st.text(max_size=6) | _LONG.map(lambda size: "é" * (size // 2) + "x" * (size % 2))
+        return st.text("ab\0é日𝄞", max_size=6) | _LONG.map(lambda size: "é" * (size // 2) + "x" * (size % 2))
     if element in ("bytes", "records"):
         return st.binary(max_size=8) | _LONG.map(bytes)
     if element == "uuid":
@@ -167,10 +166,3 @@ def encoded(message: Message, version: int) -> bytes:
     parts: list[Any] = []
     message.encode(parts, version)
     return b"".join(parts)
-
-
-def versions_of_all() -> Iterator[tuple[Known, int]]:
-    """Each message with each of its versions."""
-    for known in known_messages():
-        for version in known.versions:
-            yield known, version
