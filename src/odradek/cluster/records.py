@@ -100,36 +100,14 @@ Record = (
 _HEAD = struct.Struct(">BBI")
 
 
-class _Kind(NamedTuple):
-    type: int
-    version: int
-    record: Callable[..., Record]
-    fields: str
-    """One letter per field: s string, o string or null, i id, n unsigned, b boolean, l list of unsigned."""
-
-
-_KINDS = (
-    _Kind(1, 0, ClusterCreated, "s"),
-    _Kind(2, 0, BrokerRegistered, "nob"),
-    _Kind(3, 0, TopicCreated, "si"),
-    _Kind(4, 0, PartitionCreated, "innllnn"),
-    _Kind(5, 0, TopicDeleted, "i"),
-    _Kind(6, 0, ConfigChanged, "nsso"),
-    _Kind(7, 0, ProducerIdsAllocated, "nn"),
-    _Kind(8, 0, FeatureChanged, "sn"),
-)
-_BY_RECORD: dict[Any, _Kind] = {kind.record: kind for kind in _KINDS}
-_BY_TYPE = {(kind.type, kind.version): kind for kind in _KINDS}
-
-
 def encode_records(records: Iterable[Record]) -> bytes:
     """All records, one behind the other."""
     out = bytearray()
     for record in records:
         kind = _BY_RECORD[type(record)]
         body = bytearray()
-        for letter, value in zip(kind.fields, record, strict=True):
-            _write_field(body, letter, value)
+        for write, value in zip(kind.writers, record, strict=True):
+            write(body, value)
         out += _HEAD.pack(kind.type, kind.version, len(body))
         out += body
     return bytes(out)
@@ -156,8 +134,8 @@ def decode_records(data: bytes, count: int) -> list[Record]:
             if end > len(data):
                 raise MalformedRecordError("a record is longer than its entry")
             values = []
-            for letter in kind.fields:
-                value, position = _read_field(data, position, letter)
+            for read in kind.readers:
+                value, position = read(data, position)
                 values.append(value)
             if position != end:
                 raise MalformedRecordError(f"a {kind.record.__name__} does not fill its length")
@@ -169,63 +147,6 @@ def decode_records(data: bytes, count: int) -> list[Record]:
     return records
 
 
-def _write_field(out: bytearray, letter: str, value: Any) -> None:
-    match letter:
-        case "n":
-            _write_number(out, value)
-        case "s":
-            text = value.encode()
-            _write_number(out, len(text))
-            out += text
-        case "o":
-            if value is None:
-                out.append(0)
-            else:
-                text = value.encode()
-                _write_number(out, len(text) + 1)
-                out += text
-        case "i":
-            out += value
-        case "b":
-            out.append(value)
-        case _:
-            _write_number(out, len(value))
-            for element in value:
-                _write_number(out, element)
-
-
-def _read_field(data: bytes, position: int, letter: str) -> tuple[Any, int]:
-    match letter:
-        case "n":
-            return _read_number(data, position)
-        case "s" | "o":
-            length, position = _read_number(data, position)
-            if letter == "o":
-                if length == 0:
-                    return None, position
-                length -= 1
-            return _read_bytes(data, position, length).decode(), position + length
-        case "i":
-            return _read_bytes(data, position, 16), position + 16
-        case "b":
-            return data[position] != 0, position + 1
-        case _:
-            count, position = _read_number(data, position)
-            if count > len(data) - position:
-                raise MalformedRecordError("a list is longer than its entry")
-            elements = []
-            for _ in range(count):
-                element, position = _read_number(data, position)
-                elements.append(element)
-            return tuple(elements), position
-
-
-def _read_bytes(data: bytes, position: int, length: int) -> bytes:
-    if length > len(data) - position:
-        raise MalformedRecordError("a field is longer than its entry")
-    return data[position : position + length]
-
-
 def _write_number(out: bytearray, value: int) -> None:
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -234,7 +155,12 @@ def _write_number(out: bytearray, value: int) -> None:
 
 
 def _read_number(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
+    value = data[position]
+    position += 1
+    if value < 0x80:
+        return value, position
+    value &= 0x7F
+    shift = 7
     while True:
         byte = data[position]
         position += 1
@@ -244,3 +170,107 @@ def _read_number(data: bytes, position: int) -> tuple[int, int]:
         shift += 7
         if shift > 63:
             raise MalformedRecordError("a number is longer than nine bytes")
+
+
+def _write_string(out: bytearray, value: str) -> None:
+    text = value.encode()
+    _write_number(out, len(text))
+    out += text
+
+
+def _read_string(data: bytes, position: int) -> tuple[str, int]:
+    length, position = _read_number(data, position)
+    return _read_bytes(data, position, length).decode(), position + length
+
+
+def _write_nullable_string(out: bytearray, value: str | None) -> None:
+    text = b"" if value is None else value.encode()
+    _write_number(out, 0 if value is None else len(text) + 1)
+    out += text
+
+
+def _read_nullable_string(data: bytes, position: int) -> tuple[str | None, int]:
+    length, position = _read_number(data, position)
+    if length == 0:
+        return None, position
+    return _read_bytes(data, position, length - 1).decode(), position + length - 1
+
+
+def _write_id(out: bytearray, value: TopicId) -> None:
+    out += value
+
+
+def _read_id(data: bytes, position: int) -> tuple[TopicId, int]:
+    return _read_bytes(data, position, 16), position + 16
+
+
+def _write_boolean(out: bytearray, value: bool) -> None:
+    out.append(value)
+
+
+def _read_boolean(data: bytes, position: int) -> tuple[bool, int]:
+    return data[position] != 0, position + 1
+
+
+def _write_list(out: bytearray, value: tuple[int, ...]) -> None:
+    _write_number(out, len(value))
+    for element in value:
+        _write_number(out, element)
+
+
+def _read_list(data: bytes, position: int) -> tuple[tuple[int, ...], int]:
+    count, position = _read_number(data, position)
+    if count > len(data) - position:
+        raise MalformedRecordError("a list is longer than its entry")
+    elements = []
+    for _ in range(count):
+        element, position = _read_number(data, position)
+        elements.append(element)
+    return tuple(elements), position
+
+
+def _read_bytes(data: bytes, position: int, length: int) -> bytes:
+    if length > len(data) - position:
+        raise MalformedRecordError("a field is longer than its entry")
+    return data[position : position + length]
+
+
+Writer = Callable[[bytearray, Any], None]
+Reader = Callable[[bytes, int], tuple[Any, int]]
+
+_FIELDS: dict[str, tuple[Writer, Reader]] = {
+    "n": (_write_number, _read_number),
+    "s": (_write_string, _read_string),
+    "o": (_write_nullable_string, _read_nullable_string),
+    "i": (_write_id, _read_id),
+    "b": (_write_boolean, _read_boolean),
+    "l": (_write_list, _read_list),
+}
+"""n unsigned number, s string, o string or null, i id, b boolean, l list of numbers."""
+
+
+class _Kind:
+    """How one version of one record type is laid out; ``fields`` has a letter for each field."""
+
+    __slots__ = ("readers", "record", "type", "version", "writers")
+
+    def __init__(self, type_number: int, version: int, record: Callable[..., Record], fields: str) -> None:
+        self.type = type_number
+        self.version = version
+        self.record = record
+        self.writers = [_FIELDS[letter][0] for letter in fields]
+        self.readers = [_FIELDS[letter][1] for letter in fields]
+
+
+_KINDS = (
+    _Kind(1, 0, ClusterCreated, "s"),
+    _Kind(2, 0, BrokerRegistered, "nob"),
+    _Kind(3, 0, TopicCreated, "si"),
+    _Kind(4, 0, PartitionCreated, "innllnn"),
+    _Kind(5, 0, TopicDeleted, "i"),
+    _Kind(6, 0, ConfigChanged, "nsso"),
+    _Kind(7, 0, ProducerIdsAllocated, "nn"),
+    _Kind(8, 0, FeatureChanged, "sn"),
+)
+_BY_RECORD: dict[Any, _Kind] = {kind.record: kind for kind in _KINDS}
+_BY_TYPE = {(kind.type, kind.version): kind for kind in _KINDS}
