@@ -250,6 +250,8 @@ class Broker:
         partition = self.topics.partition(*failed.topic_partition)
         if partition is not None and partition.log is failed:
             partition.fail_waiters(ErrorCode.KAFKA_STORAGE_ERROR)
+            if partition.topic.name == OFFSETS_TOPIC and "groups" in self.__dict__:
+                self.groups.partition_failed(partition.index)
 
     def housekeep(self) -> list[Chore]:
         """Called about once a second; returns what should run in some thread."""

@@ -154,6 +154,12 @@ class Groups:
         for then in waiting:
             then()
 
+    def partition_failed(self, index: int) -> None:
+        """The partition went offline: those who wait for its groups must not wait for ever."""
+        runner = self._runners.pop(index, None)
+        if runner is not None:
+            runner.unload()
+
     def image_changed(self, image: ClusterImage) -> None:
         """Forgets the offsets of topics that are gone. Called after the change is durable and applied."""
         before, self._topics = self._topics, image.topics

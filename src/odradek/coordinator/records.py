@@ -6,6 +6,7 @@ Everything older is read; records of other kinds of groups are told apart by the
 Source: ``GroupCoordinatorRecordHelpers``, ``GroupCoordinatorRecordSerde``.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from odradek.coordinator.classic_group import ClassicGroup, Member, State
@@ -43,7 +44,9 @@ class CommittedOffset(NamedTuple):
     record_offset: int
 
 
+@lru_cache(maxsize=16_384)
 def offset_key(group_id: str, topic: str, partition: int) -> bytes:
+    """The key of an offset's records; kept, as those who commit do so again and again."""
     return encode_record_key(OffsetCommitKey(group=group_id, topic=topic, partition=partition))
 
 
