@@ -13,6 +13,7 @@ from codegen.generate import grouped
 from codegen.schema import Field, Struct
 from codegen.schema import Message as Definition
 from codegen.types import At
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from odradek.protocol.primitives import Message
@@ -166,3 +167,21 @@ def encoded(message: Message, version: int) -> bytes:
     parts: list[Any] = []
     message.encode(parts, version)
     return b"".join(parts)
+
+
+def decoded(known: Known, raw: bytes, version: int) -> Any:
+    """The message at the front of ``raw``."""
+    message, end = known.cls.decode(memoryview(raw), 0, version)
+    assert 0 <= end <= len(raw)
+    return message
+
+
+def few(examples: int) -> settings:
+    """Settings for properties of hundreds of messages: the same few examples each time."""
+    return settings(
+        max_examples=examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
