@@ -19,6 +19,8 @@ from odradek.protocol.generated.sync_group import SyncGroupResponse
 HEARTBEAT = "heartbeat"
 JOIN = "join"
 SYNC = "sync"
+LEAST_RETRY_MS = 1_000
+"""Only static members are left and none came: whatever their timeout says, this is not asked all the time."""
 
 
 def heartbeat_key(group: ClassicGroup, member_id: str) -> TimerKey:
@@ -85,7 +87,8 @@ def complete_join(step: Step, group: ClassicGroup, now: Now) -> None:
         group.remove(member.member_id)
         step.cancel_timer(heartbeat_key(group, member.member_id))
     if group.members and not _elect_joined_leader(group):
-        step.set_timer((JOIN, group.group_id), now.monotonic_ms + group.rebalance_timeout_ms)
+        wait_ms = max(group.rebalance_timeout_ms, LEAST_RETRY_MS)
+        step.set_timer((JOIN, group.group_id), now.monotonic_ms + wait_ms)
         return
     group.start_generation(now.wall_ms)
     if group.state is State.EMPTY:
