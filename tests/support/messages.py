@@ -66,18 +66,27 @@ def known_messages() -> list[Known]:
     return sorted(found, key=lambda known: known.name)
 
 
-def values(known: Known) -> st.SearchStrategy[Any]:
-    """Draws messages with every field set, whichever version it belongs to."""
-    return _struct(known, known.definition.root)
+def values(known: Known, *, small: bool = False) -> st.SearchStrategy[Any]:
+    """Draws messages with every field set, whichever version it belongs to.
+
+    With ``small`` numbers are such as an error code, a time or a duration may have, for codecs that give
+    them a meaning.
+    """
+    return _struct(known, known.definition.root, small)
 
 
-def _struct(known: Known, struct: Struct) -> st.SearchStrategy[Any]:
-    fields = {field.name: _field(known, field) for field in struct.fields}
+def _struct(known: Known, struct: Struct, small: bool) -> st.SearchStrategy[Any]:
+    fields = {field.name: _field(known, field, small) for field in struct.fields}
     return st.builds(getattr(known.module, struct.python_name), **fields)
 
 
-def _field(known: Known, field: Field) -> st.SearchStrategy[Any]:
-    inner = _struct(known, field.struct) if field.struct else _plain(field.element)
+def _field(known: Known, field: Field, small: bool) -> st.SearchStrategy[Any]:
+    if field.struct:
+        inner = _struct(known, field.struct, small)
+    elif small and field.element in _INTEGERS:
+        inner = st.integers(0, 60)
+    else:
+        inner = _plain(field.element)
     if field.is_array:
         inner = st.lists(inner, max_size=2)
     return st.none() | inner if field.nullable.low <= field.nullable.high else inner

@@ -211,6 +211,17 @@ def test_a_field_that_is_tagged_later_than_it_is_there(make: Any) -> None:
     made.check(made.message(a=-1, b=1), 2, b"\1\0")
 
 
+def test_a_tagged_struct_that_may_be_null_marks_it_with_a_varint(make: Any) -> None:
+    inner = [field("I", "int8", default="3")]
+    made = make(
+        field("S", "Inner", nullableVersions="1+", taggedVersions="0+", tag=0, fields=inner, ignorable=True)
+    )
+    there = made.names["Inner"]
+    made.check(made.message(), 1, b"\0")
+    made.check(made.message(s=there(i=4)), 1, b"\1" + b"\0\3" + b"\1\4\0")
+    made.check(made.message(s=None), 1, b"\1" + b"\0\1" + b"\0")
+
+
 def test_a_field_that_is_never_compact(make: Any) -> None:
     made = make(field("A", "string", flexibleVersions="none"))
     made.check(made.message(a="a"), 1, b"\0\1a" + b"\0")
