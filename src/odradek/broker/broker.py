@@ -145,7 +145,7 @@ class Broker:
                     return result
                 return _encode(api, context.api_version, correlation_id, result)
 
-            def encode(response: Message) -> Parts:
+            def encode(response: Message | ApiError) -> Parts:
                 return self._encode_late(api, request, context, correlation_id, response)
 
             result.bind(encode)
@@ -160,9 +160,17 @@ class Broker:
         return _encode(api, context.api_version, correlation_id, refusal)
 
     def _encode_late(
-        self, api: table.Api, request: Any, context: RequestContext, correlation_id: int, response: Message
+        self,
+        api: table.Api,
+        request: Any,
+        context: RequestContext,
+        correlation_id: int,
+        response: Message | ApiError,
     ) -> Parts:
         try:
+            if isinstance(response, ApiError):
+                refusal = api.refuse(request, response.code, response.message)
+                return _encode(api, context.api_version, correlation_id, refusal)
             return _encode(api, context.api_version, correlation_id, response)
         except Exception:
             log.exception("%s v%d could not be answered: %.2000r", api.name, context.api_version, request)
@@ -212,7 +220,11 @@ class Broker:
         """Appends ``change`` to the metadata log; once it is durable it is folded and applied, and the wait
         is completed with ``reply(new image)``."""
         wait = Wait()
-        self.metadata.commit(change, lambda image: wait.complete(reply(image)))
+
+        def done(image: ClusterImage | ApiError) -> None:
+            wait.complete(image if isinstance(image, ApiError) else reply(image))
+
+        self.metadata.commit(change, done)
         return wait
 
     def want_flush(self, is_urgent: bool) -> None:

@@ -149,7 +149,8 @@ class Groups:
             self._awaiting_topic = None
             raise
 
-    def _topic_made(self, image: ClusterImage) -> None:
+    def _topic_made(self, image: ClusterImage | ApiError) -> None:
+        """Also when it could not be made: those who wait then find no topic, and say so."""
         waiting, self._awaiting_topic = self._awaiting_topic or [], None
         for then in waiting:
             then()

@@ -5,6 +5,7 @@ both create one topic; clients see ``image`` (everything durable), so that nothi
 crash.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,10 @@ from odradek.cluster.image import ClusterImage
 from odradek.cluster.store import MetadataStore
 from odradek.core.errors import ApiError, ErrorCode
 
-Done = Callable[[ClusterImage], None]
+log = logging.getLogger("odradek.metadata")
+
+Done = Callable[[ClusterImage | ApiError], None]
+"""Gets the image with the change in it, or why the change may be lost."""
 
 
 class MetadataCommits:
@@ -50,14 +54,18 @@ class MetadataCommits:
             done(self.image)
             return
         if self._failure is not None:
-            raise ApiError(ErrorCode.KAFKA_STORAGE_ERROR, f"the metadata log failed: {self._failure}")
+            raise self._refusal(self._failure)
         try:
             index = self._store.append(change.records)
         except OSError as error:
-            raise ApiError(ErrorCode.KAFKA_STORAGE_ERROR, f"the metadata log: {error}") from error
+            raise self._refusal(error) from error
         self.proposed = fold_all(self.proposed, change.records, index)
         self._pending.append((self.proposed, done))
         self.on_dirty()
+
+    @staticmethod
+    def _refusal(error: OSError) -> ApiError:
+        return ApiError(ErrorCode.KAFKA_STORAGE_ERROR, f"the metadata log cannot be written: {error}")
 
     def close(self) -> None:
         self._store.close()
@@ -85,7 +93,10 @@ class MetadataCommits:
         pages), so the pending changes stay invisible and every later one is refused.
         """
         if self._failure is not None:
-            self._in_flight = 0
+            log.error("the metadata log failed, nothing can be changed any more: %s", self._failure)
+            refused, self._pending, self._in_flight = self._pending, deque(), 0
+            for _, done in refused:
+                done(self._refusal(self._failure))
             return
         done_now = [self._pending.popleft() for _ in range(self._in_flight)]
         self._in_flight = 0

@@ -48,12 +48,18 @@ class ProducerIds:
         broker = self._broker
         change = allocate_producer_ids(broker.metadata.proposed, broker.node_id)
 
-        def allocated(image: ClusterImage) -> None:
+        def allocated(image: ClusterImage | ApiError) -> None:
+            if isinstance(image, ApiError):
+                self._refuse_all(image.code)
+                return
             self._block = iter(change.result)
             self._serve()
 
         try:
             broker.metadata.commit(change, allocated)
         except ApiError as error:
-            while self._waiting:
-                self._waiting.popleft().refused(error.code)
+            self._refuse_all(error.code)
+
+    def _refuse_all(self, code: ErrorCode) -> None:
+        while self._waiting:
+            self._waiting.popleft().refused(code)

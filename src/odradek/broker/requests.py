@@ -7,6 +7,8 @@ request wants no answer, Produce with acks=0), or a :class:`Close`.
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from odradek.core.errors import ApiError
+
 Buffer = bytes | bytearray | memoryview
 Parts = list[Buffer]
 """One response frame, size prefix included, as pieces to be written in order."""
@@ -54,8 +56,8 @@ class Close(NamedTuple):
 class Wait:
     """An answer that is not there yet.
 
-    The handler keeps it and calls :meth:`complete` once, with the response message (or ``None`` for a
-    request without an answer). ``parts`` stays ``None`` until then.
+    The handler keeps it and calls :meth:`complete` once, with the response message, with the error that
+    refuses the request, or with ``None`` for a request without an answer. ``parts`` stays ``None`` until then.
     """
 
     __slots__ = ("_encode", "_notify", "_response", "is_complete", "on_abandoned", "parts")
@@ -65,11 +67,11 @@ class Wait:
         self.is_complete = False
         self.on_abandoned: Callable[[], None] | None = None
         """Called when the connection ends before the answer is there, so that nothing waits for nobody."""
-        self._response: Message | None = None
-        self._encode: Callable[[Message], Parts] | None = None
+        self._response: Message | ApiError | None = None
+        self._encode: Callable[[Message | ApiError], Parts] | None = None
         self._notify: Callable[[], None] | None = None
 
-    def complete(self, response: Message | None) -> None:
+    def complete(self, response: Message | ApiError | None) -> None:
         """Releases the answer; later calls are ignored (a timeout and its event may meet)."""
         if self.is_complete:
             return
@@ -81,7 +83,7 @@ class Wait:
             if self._notify is not None:
                 self._notify()
 
-    def bind(self, encode: Callable[[Message], Parts]) -> None:
+    def bind(self, encode: Callable[[Message | ApiError], Parts]) -> None:
         """Says how the response becomes bytes; the broker calls it when the handler returns."""
         self._encode = encode
         if self.is_complete:

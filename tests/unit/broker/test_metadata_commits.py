@@ -1,0 +1,101 @@
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from odradek.broker.metadata_commits import MetadataCommits
+from odradek.cluster.controller import auto_create_topics, create_cluster, register_broker
+from odradek.cluster.fold import fold_all
+from odradek.cluster.image import EMPTY, ClusterImage
+from odradek.core.config.broker import broker_config
+from odradek.core.errors import ApiError, ErrorCode
+
+
+class FakeStore:
+    """A metadata log whose disk fails when told to."""
+
+    def __init__(self) -> None:
+        self.image = fold_all(EMPTY, [*create_cluster("c"), *register_broker(1, None, was_clean=True)], 1)
+        self.index = 1
+        self.flushes = 0
+        self.fails = False
+
+    def append(self, records: Sequence[Any]) -> int:
+        self.index += 1
+        return self.index
+
+    def flush(self) -> None:
+        if self.fails:
+            raise OSError(5, "Input/output error")
+        self.flushes += 1
+
+    def applied(self, image: ClusterImage) -> None:
+        self.image = image
+
+    def close(self) -> None:
+        pass
+
+
+CONFIG = broker_config({})
+
+
+def create(commits: MetadataCommits, *names: str) -> list[ClusterImage | ApiError]:
+    told: list[ClusterImage | ApiError] = []
+    commits.commit(auto_create_topics(commits.proposed, names, CONFIG, random.Random(1)), told.append)
+    return told
+
+
+def flush(commits: MetadataCommits) -> None:
+    assert commits.begin_flush()
+    commits.run_flush()
+    commits.finish_flush()
+
+
+def test_a_change_is_proposed_at_once_and_visible_when_durable() -> None:
+    applied: list[ClusterImage] = []
+    commits = MetadataCommits(FakeStore(), applied.append)
+    told = create(commits, "a")
+    assert "a" in commits.proposed.topics
+    assert "a" not in commits.image.topics
+    assert told == []
+    flush(commits)
+    assert told == applied == [commits.image]
+    assert "a" in commits.image.topics
+
+
+def test_what_comes_during_a_flush_rides_on_the_next() -> None:
+    store = FakeStore()
+    commits = MetadataCommits(store, lambda image: None)
+    create(commits, "a")
+    assert commits.begin_flush()
+    second = create(commits, "b")
+    commits.run_flush()
+    commits.finish_flush()
+    assert "b" not in commits.image.topics
+    assert second == []
+    flush(commits)
+    assert "b" in commits.image.topics
+    assert store.flushes == 2
+
+
+def test_two_requests_in_flight_cannot_make_one_topic_twice() -> None:
+    commits = MetadataCommits(FakeStore(), lambda image: None)
+    create(commits, "a")
+    again = create(commits, "a")
+    assert len(again) == 1, "nothing to wait for"
+
+
+def test_a_failed_flush_refuses_what_waits_and_all_that_follows() -> None:
+    store = FakeStore()
+    commits = MetadataCommits(store, lambda image: None)
+    told = create(commits, "a")
+    store.fails = True
+    flush(commits)
+    (refusal,) = told
+    assert isinstance(refusal, ApiError)
+    assert refusal.code == ErrorCode.KAFKA_STORAGE_ERROR
+    assert "a" not in commits.image.topics
+    store.fails = False
+    with pytest.raises(ApiError):
+        create(commits, "b")
