@@ -38,11 +38,12 @@ class FakeStore:
 
 
 CONFIG = broker_config({})
+RANDOMNESS = random.Random(1)
 
 
 def create(commits: MetadataCommits, *names: str) -> list[ClusterImage | ApiError]:
     told: list[ClusterImage | ApiError] = []
-    commits.commit(auto_create_topics(commits.proposed, names, CONFIG, random.Random(1)), told.append)
+    commits.commit(auto_create_topics(commits.proposed, names, CONFIG, RANDOMNESS), told.append)
     return told
 
 
