@@ -101,8 +101,8 @@ def partition_cost(partitions: int, brokers: int) -> str:
     return (
         f"{partitions} partitions on {where}: a partition is the unit of parallel reading, so having "
         "more of them than consumers in one group serves no purpose, and it does not make a broker faster. "
-        "Each costs three open files, a flush of its own whenever it was written to (which slows acks=all), "
-        f"time at every start, and smaller batches from every producer. Up to {MANY_PARTITIONS} per broker "
+        "Each costs an open file, a share of every flush that acks=all waits for, time at a start after a "
+        f"crash, and smaller batches from every producer. Up to {MANY_PARTITIONS} per broker "
         "is plenty; partitions can be added later, but never taken away."
     )
 

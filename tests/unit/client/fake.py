@@ -24,8 +24,9 @@ Answer = Callable[[Any], Any]
 class FakeBroker:
     """Serves one node; ``topics`` maps names to partition counts, ``answers`` API keys to functions.
 
-    A function gets the request and returns the response, or None for none at all; it may be a coroutine function.
-    ``asked`` holds the requests in their order, without ApiVersions and Metadata.
+    A function gets the request and returns the response, or None for none at all; it may be a
+    coroutine function. ``asked`` holds the requests in their order, without ApiVersions and
+    Metadata.
     """
 
     def __init__(

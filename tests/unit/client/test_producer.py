@@ -116,16 +116,18 @@ def test_a_retriable_refusal_is_tried_again_with_the_same_sequence() -> None:
 
 def test_a_refused_record_fails_the_flush_and_what_follows() -> None:
     async def scenario() -> None:
-        async with fake(1, lambda request: accept(request, ErrorCode.INVALID_RECORD)) as broker:
-            async with Client(broker.address) as client:
-                producer = Producer(client, "t")
-                await producer.start()
-                await producer.send(b"v")
-                with pytest.raises(ApiError, match="t-0 refused"):
-                    await producer.flush()
-                with pytest.raises(ApiError):
-                    await producer.send(b"w")
-                assert producer.acknowledged == 0
+        async with (
+            fake(1, lambda request: accept(request, ErrorCode.INVALID_RECORD)) as broker,
+            Client(broker.address) as client,
+        ):
+            producer = Producer(client, "t")
+            await producer.start()
+            await producer.send(b"v")
+            with pytest.raises(ApiError, match="t-0 refused"):
+                await producer.flush()
+            with pytest.raises(ApiError):
+                await producer.send(b"w")
+            assert producer.acknowledged == 0
 
     asyncio.run(scenario())
 
