@@ -172,6 +172,8 @@ class Log(LogFiles):
             self._set_roll_limits()
         if segment.bytes_since_index > config.index_interval_bytes:
             segment.add_index_entry(last_offset, position)
+            if segment.is_index_full(config.segment_index_bytes):
+                self._set_roll_limits()
         segment.bytes_since_index += size
         if producer is not None:
             kept = _new_kept_batch(

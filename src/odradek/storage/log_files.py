@@ -159,6 +159,13 @@ class LogFiles(LogState):
             raise ValueError(f"{offset} lies below the log's start {self.log_start_offset}")
         self._fd = NOT_READY
         try:
+            segment = [segment for segment in self.segments if segment.base_offset <= offset][-1]
+            place = segment.locate(offset)
+            offset = min(place.base_offset, offset) if place is not None else offset
+            if offset < self.recovery_point:
+                # on disk first: a log that ends below its recovery point is taken for damaged
+                self.recovery_point = offset
+                self.volume.write_recovery_points()
             self._truncate(offset)
         except (DamageError, OSError) as error:
             raise self.failed(error) from error
@@ -173,8 +180,6 @@ class LogFiles(LogState):
             self.active = self.segments[-1]
         active = self.active
         place = active.locate(offset)
-        if place is not None:
-            offset = min(place.base_offset, offset)
         active.close()
         active.is_active = True
         if place is not None:

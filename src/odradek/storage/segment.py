@@ -364,8 +364,8 @@ class Segment:
         position = entry[1] if entry is not None and entry[1] > start else start
         end = next_offset = -1
         for place in self.walk(position, self.size):
-            if end >= 0 and place.position + place.size > limit:
-                break
+            if place.position + place.size > limit and place.position > start:
+                return place.position, place.base_offset if end < 0 else next_offset
             end, next_offset = place.position + place.size, place.last_offset + 1
             if end >= limit:
                 break

@@ -60,6 +60,7 @@ class LogStore:
         self.broker_epoch = self.previous_broker_epoch = -1
         self._lock = lock
         volume.log_start_checkpoint = self._log_start_checkpoint
+        volume.recovery_point_checkpoint = self._recovery_point_checkpoint
 
     @classmethod
     def open(
@@ -256,14 +257,16 @@ class LogStore:
 
     def checkpoint_files(self) -> list[tuple[str, bytes]]:
         """Path and content of the three offset checkpoints as of now; a thread may write them."""
-        logs = self.logs.values()
-        points = {log.topic_partition: log.recovery_point for log in logs}
-        watermarks = {log.topic_partition: log.high_watermark for log in logs}
+        watermarks = {log.topic_partition: log.high_watermark for log in self.logs.values()}
         return [
-            (f"{self.folder}/{names.RECOVERY_POINTS}", encode_offsets(points)),
+            self._recovery_point_checkpoint(),
             self._log_start_checkpoint(),
             (f"{self.folder}/{names.HIGH_WATERMARKS}", encode_offsets(watermarks)),
         ]
+
+    def _recovery_point_checkpoint(self) -> tuple[str, bytes]:
+        points = {log.topic_partition: log.recovery_point for log in self.logs.values()}
+        return f"{self.folder}/{names.RECOVERY_POINTS}", encode_offsets(points)
 
     def _log_start_checkpoint(self) -> tuple[str, bytes]:
         starts = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from odradek.core.ids import Randomness
 from odradek.storage.config import LogConfig
-from odradek.storage.disk import Disk
+from odradek.storage.disk import Disk, replace_file
 from odradek.storage.flush import FlushItem, FlushTicket
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Volume:
         "on_offline",
         "producer_expiration_ms",
         "randomness",
+        "recovery_point_checkpoint",
         "timed",
     )
 
@@ -51,10 +52,17 @@ class Volume:
         """Logs with unflushed records that ``flush.ms`` will make due."""
         self.garbage: list[str] = []
         """Paths out of use, to be removed when there is time."""
+        self.recovery_point_checkpoint: Callable[[], tuple[str, bytes]] | None = None
+        """Path and content of the recovery point checkpoint."""
         self.log_starts_changed = False
         self.log_start_checkpoint: Callable[[], tuple[str, bytes]] | None = None
         """Path and content of the log start checkpoint; the next flush writes it when a start changed."""
         self.in_flight: FlushTicket | None = None
+
+    def write_recovery_points(self) -> None:
+        """Write the recovery point checkpoint right here. Raises ``OSError``."""
+        if self.recovery_point_checkpoint is not None:
+            replace_file(self.disk, *self.recovery_point_checkpoint())
 
     def roll_jitter_ms(self, config: LogConfig) -> int:
         """How much earlier than ``segment.ms`` a new segment is to be rolled."""

@@ -1,0 +1,203 @@
+"""What a failing disk does: appends cut back, logs offline, nothing else touched."""
+
+import errno
+
+import pytest
+
+from odradek.core.errors import ApiError, DamageError, ErrorCode
+from odradek.core.ids import TopicPartition
+from odradek.storage.log import Log
+from odradek.storage.store import LogStore
+
+from .conftest import NOW_MS, T0, FaultyDisk, Opener, append, crash, make_log, values_of
+
+
+@pytest.fixture
+def disk() -> FaultyDisk:
+    return FaultyDisk()
+
+
+@pytest.fixture
+def faulty(opener: Opener, disk: FaultyDisk) -> LogStore:
+    return opener(disk)
+
+
+def storage_error(log: Log, *values: bytes) -> str:
+    with pytest.raises(ApiError) as caught:
+        append(log, *values)
+    assert caught.value.code == ErrorCode.KAFKA_STORAGE_ERROR
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
+def test_a_failed_write_leaves_nothing_behind(faulty: LogStore, disk: FaultyDisk, number: int) -> None:
+    log = make_log(faulty)
+    append(log, b"a", producer_id=1, producer_epoch=0, base_sequence=0)
+    disk.faults = [("pwrite", number)]
+    with pytest.raises(ApiError) as caught:
+        append(log, b"b", producer_id=1, producer_epoch=0, base_sequence=1)
+    assert caught.value.code == ErrorCode.KAFKA_STORAGE_ERROR
+    assert log.offline is None
+    assert log.log_end_offset == 1
+    append(log, b"b", producer_id=1, producer_epoch=0, base_sequence=1)
+    faulty.flush(NOW_MS)
+    assert values_of(log) == [b"a", b"b"]
+
+
+def test_a_short_write_is_finished_or_cut_back(faulty: LogStore, disk: FaultyDisk) -> None:
+    log = make_log(faulty)
+    append(log, b"a")
+    disk.short_write = 20
+    append(log, b"b" * 50)
+    disk.short_write = 20
+    disk.faults = [("pwrite", errno.ENOSPC)]
+    size = log.size
+    storage_error(log, b"c" * 50)
+    assert disk.size(log.active.fd) == log.size == size
+    append(log, b"d")
+    faulty.flush(NOW_MS)
+    assert values_of(log) == [b"a", b"b" * 50, b"d"]
+
+
+def test_bytes_that_cannot_be_cut_off_take_the_log_offline(faulty: LogStore, disk: FaultyDisk) -> None:
+    log, other = make_log(faulty), make_log(faulty, partition=TopicPartition("other", 0))
+    went: list[Log] = []
+    faulty.volume.on_offline = went.append  # type: ignore[assignment]
+    append(log, b"a")
+    faulty.flush(NOW_MS)
+    disk.faults = [("pwrite", errno.EIO), ("truncate", errno.EIO)]
+    storage_error(log, b"b")
+    assert isinstance(log.offline, DamageError)
+    assert log.offline.path.endswith(".log")
+    assert went == [log]
+    assert "offline" in storage_error(log, b"b")
+    with pytest.raises(ApiError, match="offline"):
+        log.read(0, 100, 1)
+    assert append(other, b"fine").base_offset == 0
+    assert faulty.flush(NOW_MS) == [other]
+
+
+def test_a_failed_flush_takes_only_its_log_offline(faulty: LogStore, disk: FaultyDisk) -> None:
+    logs = [make_log(faulty, partition=TopicPartition("t", number)) for number in range(3)]
+    for log in logs:
+        append(log, b"a")
+    faulty.flush(NOW_MS)
+    for log in logs:
+        append(log, b"b")
+    disk.faults = [("sync_data", errno.EIO)]
+    assert faulty.flush(NOW_MS) == logs[1:]
+    assert "flush failed" in str(logs[0].offline)
+    assert (logs[0].high_watermark, logs[0].flushed_offset) == (1, 1)
+    assert faulty.begin_flush(NOW_MS) is None, "never tried again as if nothing had happened"
+
+
+def test_many_files_are_synced_at_once_and_one_by_one_when_that_fails(
+    faulty: LogStore, disk: FaultyDisk
+) -> None:
+    logs = [make_log(faulty, partition=TopicPartition("t", number)) for number in range(20)]
+    for log in logs:
+        append(log, b"a")
+    disk.calls.clear()
+    assert faulty.flush(NOW_MS) == logs
+    assert disk.calls.count("sync_file_system") == 1
+    assert "sync_data" not in disk.calls
+    for log in logs:
+        append(log, b"b")
+    disk.faults = [("sync_file_system", errno.EIO), ("sync_data", errno.EIO)]
+    assert faulty.flush(NOW_MS) == logs[1:]
+    assert logs[0].offline is not None
+
+
+def test_new_names_are_synced_before_their_data_counts(faulty: LogStore, disk: FaultyDisk) -> None:
+    log = make_log(faulty)
+    append(log, b"a")
+    disk.faults = [("sync_folder", errno.EIO)]
+    disk.faults.insert(0, ("sync_folder", errno.EIO))
+    faulty.flush(NOW_MS)
+    assert log.flushed_offset == 0
+    assert log.offline is not None
+
+
+def test_a_full_disk_keeps_small_files_for_later(faulty: LogStore, disk: FaultyDisk) -> None:
+    log = make_log(faulty)
+    append(log, b"a")
+    disk.faults = [("pwrite", errno.ENOSPC)]
+    assert faulty.flush(NOW_MS) == [log]
+    assert log.offline is None
+    assert (log.flushed_offset, log.recovery_point) == (1, 0)
+    append(log, b"b")
+    faulty.flush(NOW_MS)
+    assert log.recovery_point == 2
+    with open(f"{log.folder}/leader-epoch-checkpoint") as file:
+        assert file.read() == "0\n1\n0 0\n"
+
+
+def test_a_roll_that_finds_no_room_is_tried_again(faulty: LogStore, disk: FaultyDisk) -> None:
+    log = make_log(faulty)
+    append(log, bytes(3000))
+    disk.faults = [("open", errno.ENOSPC)]
+    storage_error(log, bytes(3000))
+    disk.faults = [("pwrite", errno.ENOSPC)]
+    storage_error(log, bytes(3000))
+    assert len(log.segments) == 1
+    append(log, bytes(3000))
+    assert len(log.segments) == 2
+    faulty.flush(NOW_MS)
+    assert values_of(log) == [bytes(3000)] * 2
+
+
+def test_a_snapshot_that_finds_no_room_is_done_without(
+    faulty: LogStore, disk: FaultyDisk, opener: Opener
+) -> None:
+    log = make_log(faulty)
+    append(log, bytes(3000), producer_id=1, producer_epoch=0, base_sequence=0)
+    disk.faults = [("pwrite", 0), ("pwrite", 0), ("pwrite", errno.ENOSPC)]  # after the two indexes
+    append(log, bytes(3000), producer_id=1, producer_epoch=0, base_sequence=1)
+    faulty.flush(NOW_MS)
+    assert log.snapshots == []
+    crash(faulty)
+    log = opener().logs[T0]
+    assert append(log, bytes(3000), producer_id=1, producer_epoch=0, base_sequence=1).duplicate
+
+
+def test_a_disk_that_cannot_be_read(faulty: LogStore, disk: FaultyDisk) -> None:
+    log = make_log(faulty)
+    append(log, b"a")
+    faulty.flush(NOW_MS)
+    disk.faults = [("pread", errno.EMFILE)]
+    with pytest.raises(ApiError) as caught:
+        log.read(0, 100, 1)
+    assert caught.value.code == ErrorCode.KAFKA_STORAGE_ERROR
+    assert log.offline is None, "too many open files is nobody's damage"
+    disk.faults = [("pread", errno.EIO)]
+    with pytest.raises(ApiError):
+        log.read(0, 100, 1)
+    assert log.offline is not None
+
+
+def test_a_log_deleted_while_its_flush_is_in_flight(faulty: LogStore) -> None:
+    log = make_log(faulty)
+    append(log, b"a")
+    ticket = faulty.begin_flush(NOW_MS)
+    assert ticket is not None
+    faulty.delete(T0)
+    ticket.run()
+    assert faulty.finish_flush(ticket) == []
+    again = make_log(faulty)
+    append(again, b"b")
+    assert faulty.flush(NOW_MS) == [again]
+
+
+def test_a_flush_does_not_vouch_for_what_was_truncated(faulty: LogStore) -> None:
+    log = make_log(faulty)
+    append(log, b"a")
+    append(log, b"b")
+    ticket = faulty.begin_flush(NOW_MS)
+    assert ticket is not None
+    ticket.run()
+    log.truncate_to(1)
+    append(log, b"c")
+    assert faulty.finish_flush(ticket) == []
+    assert log.flushed_offset == 0
+    faulty.flush(NOW_MS)
+    assert values_of(log) == [b"a", b"c"]

@@ -1,0 +1,251 @@
+"""The data folder: lock, identity, checkpoints, clean and unclean stops, deletion."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from odradek.core.errors import DamageError, StartupError
+from odradek.core.ids import TopicPartition, id_text
+from odradek.storage.store import LogStore
+
+from .conftest import NOW_MS, SMALL, T0, Opener, append, crash, make_log, values_of
+
+
+def closed(store: LogStore) -> None:
+    store.close(NOW_MS)
+    store._lock = -1
+
+
+def test_a_second_broker_is_refused(opener: Opener, store: LogStore) -> None:
+    with pytest.raises(StartupError) as caught:
+        opener()
+    assert store.folder in str(caught.value)
+    assert f"process {os.getpid()}" in str(caught.value)
+    closed(store)
+    opener()
+
+
+def test_a_broker_in_another_process_is_refused_and_kafka_too(store: LogStore) -> None:
+    script = (
+        "import fcntl, sys\n"
+        "file = open(sys.argv[1], 'r+')\n"
+        "for lock in (fcntl.flock, fcntl.lockf):\n"
+        "    try: lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "    except OSError: print('refused')\n"
+    )
+    arguments = [sys.executable, "-c", script, f"{store.folder}/.lock"]
+    output = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
+    expected = 2 if sys.platform == "linux" else 1
+    assert output.split() == ["refused"] * expected
+
+
+def test_identity_is_made_once(opener: Opener, store: LogStore) -> None:
+    cluster_id, directory_id = store.cluster_id, store.directory_id
+    assert len(cluster_id) == len(directory_id) == 22
+    closed(store)
+    again = opener(node_id=1, cluster_id=cluster_id)
+    assert (again.cluster_id, again.directory_id) == (cluster_id, directory_id)
+    closed(again)
+    with pytest.raises(StartupError, match="node 1, this is node 2"):
+        opener(node_id=2)
+    with pytest.raises(StartupError, match="belongs to cluster"):
+        opener(cluster_id="AAAAAAAAAAAAAAAAAAAAAA")
+    assert opener().cluster_id == cluster_id
+
+
+def test_kafkas_meta_properties_are_kept(opener: Opener, tmp_path: Path) -> None:
+    folder = tmp_path / "kafka"
+    folder.mkdir()
+    (folder / "meta.properties").write_text(
+        "#\n#Tue Nov 24 02:43:17 UTC 2026\nnode.id=3\ndirectory.id=4DQHyzxYoDYv-csjl1V2Vg\n"
+        "version=1\ncluster.id=x\n"
+    )
+    before = (folder / "meta.properties").read_bytes()
+    store = opener(folder=folder, node_id=3)
+    assert (store.cluster_id, store.directory_id) == ("x", "4DQHyzxYoDYv-csjl1V2Vg")
+    assert (folder / "meta.properties").read_bytes() == before
+    (folder / "meta.properties").write_text("what")
+    crash(store)
+    with pytest.raises(StartupError, match="malformed"):
+        opener(folder=folder, node_id=3)
+
+
+def test_a_clean_stop_leaves_its_marker_and_nothing_is_scanned(opener: Opener, store: LogStore) -> None:
+    log = make_log(store)
+    for number in range(100):
+        append(log, b"%d" % number * 20)
+    store.broker_epoch = 42
+    closed(store)
+    marker = Path(store.folder, ".kafka_cleanshutdown")
+    assert json.loads(marker.read_bytes()) == {"version": 0, "brokerEpoch": 42}
+    again = opener()
+    assert not marker.exists()
+    assert (again.was_clean, again.previous_broker_epoch) == (True, 42)
+    log = again.logs[T0]
+    assert (log.log_end_offset, log.high_watermark, log.flushed_offset) == (100, 100, 100)
+    assert all(segment.fd < 0 for segment in log.segments), "nothing was opened"
+    assert append(log, b"next").base_offset == 100
+    again.flush(NOW_MS)
+    assert len(values_of(log)) == 101
+
+
+def test_after_a_crash_everything_in_the_files_is_there_and_flushed(opener: Opener, store: LogStore) -> None:
+    log = make_log(store)
+    for number in range(100):
+        append(log, b"%d" % number * 20)
+    crash(store)
+    seen: list[tuple[int, int, TopicPartition]] = []
+    again = opener(progress=lambda *step: seen.append(step))
+    assert not again.was_clean
+    assert seen == [(1, 1, T0)]
+    log = again.logs[T0]
+    assert (log.log_end_offset, log.high_watermark, log.flushed_offset) == (100, 100, 100)
+    assert len(values_of(log)) == 100
+    assert log.topic_id
+
+
+def test_checkpoints_are_kafkas(store: LogStore) -> None:
+    one, two = make_log(store), make_log(store, partition=TopicPartition("u.v_w-x", 12))
+    append(one, b"a", b"b")
+    append(two, b"c")
+    store.flush(NOW_MS)
+    append(two, b"d")
+    one.advance_log_start(1)
+    store.write_checkpoints()
+    folder = Path(store.folder)
+    assert (folder / "recovery-point-offset-checkpoint").read_text() == "0\n2\nt 0 2\nu.v_w-x 12 1\n"
+    assert (folder / "replication-offset-checkpoint").read_text() == "0\n2\nt 0 2\nu.v_w-x 12 1\n"
+    assert (folder / "log-start-offset-checkpoint").read_text() == "0\n1\nt 0 1\n"
+    assert (
+        folder / "t-0" / "partition.metadata"
+    ).read_text() == f"version: 0\ntopic_id: {id_text(one.topic_id)}"
+
+
+def test_the_log_start_survives(opener: Opener, store: LogStore) -> None:
+    log = make_log(store)
+    for _ in range(50):
+        append(log, b"v" * 100)
+    store.flush(NOW_MS)
+    log.advance_log_start(20)
+    store.flush(NOW_MS)
+    crash(store)
+    log = opener().logs[T0]
+    assert log.log_start_offset == 20
+    assert len(values_of(log)) == 30
+
+
+def test_a_log_start_above_everything_starts_over(opener: Opener, store: LogStore) -> None:
+    log = make_log(store)
+    append(log, b"a")
+    closed(store)
+    Path(store.folder, "log-start-offset-checkpoint").write_text("0\n1\nt 0 77\n")
+    log = opener().logs[T0]
+    assert (log.log_start_offset, log.log_end_offset) == (77, 77)
+    assert append(log, b"b").base_offset == 77
+
+
+def test_a_damaged_checkpoint_is_said_and_not_guessed(opener: Opener, store: LogStore) -> None:
+    make_log(store)
+    closed(store)
+    Path(store.folder, "recovery-point-offset-checkpoint").write_text("0\n2\nt 0 0\n")
+    with pytest.raises(StartupError, match="recovery-point-offset-checkpoint is damaged"):
+        opener()
+
+
+def test_deleting(opener: Opener, store: LogStore) -> None:
+    log = make_log(store)
+    append(log, b"a")
+    result = (store.flush(NOW_MS), log.read(0, 100, 1))[1]
+    store.delete(T0)
+    assert T0 not in store.logs
+    (renamed,) = [name for name in os.listdir(store.folder) if name.endswith("-delete")]
+    assert renamed.startswith("t-0.")
+    assert b"a" in bytes(result.records), "whoever reads still may"
+    make_log(store)
+    remove = store.collect_garbage()
+    assert remove is not None
+    remove()
+    assert store.collect_garbage() is None
+    assert not os.path.exists(f"{store.folder}/{renamed}")
+
+
+def test_a_deletion_that_was_interrupted_is_finished(opener: Opener, store: LogStore) -> None:
+    append(make_log(store), b"a")
+    store.delete(T0)
+    crash(store)
+    again = opener()
+    assert again.logs == {}
+    remove = again.collect_garbage()
+    assert remove is not None
+    remove()
+    assert not [name for name in os.listdir(again.folder) if "delete" in name]
+
+
+def test_long_topic_names_are_shortened_when_deleted(store: LogStore) -> None:
+    partition = TopicPartition("x" * 249, 3)
+    make_log(store, partition=partition)
+    store.delete(partition)
+    assert max(len(name) for name in os.listdir(store.folder)) == 255
+
+
+def test_creating_what_exists(store: LogStore) -> None:
+    make_log(store)
+    with pytest.raises(ValueError, match="exists"):
+        make_log(store)
+
+
+def test_kafkas_metadata_folder_and_strangers_are_left_alone(opener: Opener, store: LogStore) -> None:
+    for name in ("__cluster_metadata-0", "lost+found", "no number"):
+        os.mkdir(f"{store.folder}/{name}")
+    crash(store)
+    assert opener().logs == {}
+
+
+def test_a_folder_that_cannot_be_made(opener: Opener, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StartupError, match="cannot be used"):
+        opener(folder=tmp_path / "file")
+
+
+def test_a_volume_with_an_offline_log_gets_no_clean_marker(opener: Opener, store: LogStore) -> None:
+    log = make_log(store)
+    append(log, b"a")
+    store.flush(NOW_MS)
+    log.go_offline(DamageError("x", 0, "y"))
+    closed(store)
+    again = opener()
+    assert not again.was_clean
+    assert again.logs[T0].log_end_offset == 1
+
+
+def test_unused_folders_of_segments(opener: Opener, store: LogStore) -> None:
+    """Leftovers go, an orphaned index goes, an interrupted compaction is finished."""
+    log = make_log(store, SMALL)
+    for number in range(60):
+        append(log, b"%d" % number * 40)
+    bases = [segment.base_offset for segment in log.segments]
+    assert len(bases) == 3
+    closed(store)
+    folder = Path(store.folder, "t-0")
+    for name in ("00000000000000000000.log.deleted", "x.tmp", "00000000000000000000.log.cleaned"):
+        (folder / name).write_text("left over")
+    (folder / "00000000000000099999.index").write_bytes(bytes(8))
+    first = folder / f"{bases[0]:020d}"
+    second = folder / f"{bases[1]:020d}"
+    merged = first.with_suffix(".log").read_bytes() + second.with_suffix(".log").read_bytes()
+    Path(f"{first}.log.swap").write_bytes(merged)
+    log = opener().logs[T0]
+    assert [segment.base_offset for segment in log.segments] == [bases[0], *bases[2:]]
+    assert values_of(log) == [b"%d" % number * 40 for number in range(60)]
+    assert not [name for name in os.listdir(folder) if not name.startswith(("0", "leader", "partition"))]
+    assert not (folder / "00000000000000099999.index").exists()
+
+
+def test_randomness_is_injected(opener: Opener, tmp_path: Path) -> None:
+    ids = {opener(folder=tmp_path / str(number)).cluster_id for number in range(2)}
+    assert len(ids) == 1, random.Random(7)
