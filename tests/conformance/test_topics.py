@@ -101,6 +101,7 @@ def test_partitions_are_added_but_never_taken_away(driver: Driver, name: str) ->
 def test_records_are_deleted_up_to_an_offset(driver: Driver, name: str) -> None:
     driver.create_topic(name)
     driver.produce(name, [Message(b"%d" % number, partition=0) for number in range(10)])
+    assert wait_for(lambda: driver.offset(name, 0, "latest") == 10)
     driver.delete_records(name, 0, 4)
     assert driver.offset(name, 0, "earliest") == 4
     assert driver.offset(name, 0, "latest") == 10
@@ -117,6 +118,7 @@ def test_records_are_deleted_up_to_an_offset(driver: Driver, name: str) -> None:
 def test_all_records_are_deleted_with_minus_one(driver: Driver, name: str) -> None:
     driver.create_topic(name)
     driver.produce(name, [Message(b"%d" % number, partition=0) for number in range(10)])
+    assert wait_for(lambda: driver.offset(name, 0, "latest") == 10)
     driver.delete_records(name, 0, -1)
     assert driver.offset(name, 0, "earliest") == 10
 
@@ -128,7 +130,7 @@ def test_a_deleted_topic_is_gone_and_its_name_is_free(driver: Driver, name: str)
     assert name not in driver.list_topics()
     driver.create_topic(name, 2)
     driver.produce(name, [Message(b"new", partition=0)])
-    assert driver.offset(name, 0, "latest") == 1
+    assert wait_for(lambda: driver.offset(name, 0, "latest") == 1)
 
 
 def test_what_is_not_there_is_unknown(driver: Driver, name: str) -> None:
