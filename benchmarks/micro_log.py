@@ -92,7 +92,7 @@ def main() -> None:
             store.flush(now_ms)
         log = store.create(TopicPartition("i", 0), new_id(random.Random(2)), LogConfig(), now_ms)
         print(
-            f"{name}: append idempotent 100 B {best_us(appending(log, 30, 7), 20_000):8.2f} µs (test's own share in)"
+            f"{name}: append idempotent 100 B {best_us(appending(log, 30, 7), 20_000):8.2f} µs, loop included"
         )
         if name == "with write":
             reading(store)

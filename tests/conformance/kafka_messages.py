@@ -11,7 +11,6 @@ from typing import Any
 
 from codegen.schema import Field, Struct
 from codegen.types import At
-
 from tests.support.messages import Known
 
 ROOT = Path(__file__).parents[2]

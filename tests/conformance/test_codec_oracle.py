@@ -7,9 +7,9 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from codegen.schema import snake
 from hypothesis import given
 
+from codegen.schema import snake
 from tests.conformance.kafka_messages import KafkaMessages, Unavailable, json_of, plain_names
 from tests.support.messages import (
     Known,

@@ -9,13 +9,13 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
 from codegen.generate import grouped
 from codegen.schema import Field, Struct
 from codegen.schema import Message as Definition
 from codegen.types import At
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-
 from odradek.protocol.primitives import Message
 
 _INTEGERS = {

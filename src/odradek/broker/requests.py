@@ -57,7 +57,7 @@ class Wait:
     """An answer that is not there yet.
 
     The handler keeps it and calls :meth:`complete` once, with the response message, with the error that
-    refuses the request, or with ``None`` for a request without an answer. ``parts`` stays ``None`` until then.
+    refuses the request, or with ``None`` where no answer is owed. ``parts`` stays ``None`` until then.
     """
 
     __slots__ = ("_encode", "_notify", "_response", "is_complete", "on_abandoned", "parts")

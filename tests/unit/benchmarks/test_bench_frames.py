@@ -6,7 +6,6 @@ import struct
 from typing import Any
 
 import pytest
-from benchmarks import frames
 from kio.schema.errors import ErrorCode
 from kio.schema.fetch.v12.request import FetchRequest
 from kio.schema.fetch.v12.response import FetchableTopicResponse, FetchResponse
@@ -15,6 +14,8 @@ from kio.schema.produce.v12.request import ProduceRequest
 from kio.schema.produce.v12.response import PartitionProduceResponse, ProduceResponse, TopicProduceResponse
 from kio.schema.request_header.v2.header import RequestHeader
 from kio.serial import entity_reader, entity_writer
+
+from benchmarks import frames
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 NO_TIME = datetime.timedelta()

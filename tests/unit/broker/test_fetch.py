@@ -1,13 +1,13 @@
 from pathlib import Path
 
 import pytest
-from tests.unit.broker.harness import Harness, batch
-from tests.unit.broker.test_produce import only, produce
 
 from odradek.core.errors import ErrorCode
 from odradek.protocol.generated.fetch import FetchPartition, FetchRequest, FetchTopic, PartitionData
 from odradek.protocol.generated.metadata import MetadataRequest, MetadataRequestTopic
 from odradek.records.batch import iterate_batches
+from tests.unit.broker.harness import Harness, batch
+from tests.unit.broker.test_produce import only, produce
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 from pathlib import Path
 
 import pytest
-from tests.unit.broker.harness import Harness, batch
-from tests.unit.broker.test_produce import only, produce
 
 from odradek.broker.list_offsets import (
     EARLIEST,
@@ -20,6 +18,8 @@ from odradek.protocol.generated.list_offsets import (
     ListOffsetsTopic,
 )
 from odradek.protocol.generated.metadata import MetadataRequest, MetadataRequestTopic
+from tests.unit.broker.harness import Harness, batch
+from tests.unit.broker.test_produce import only, produce
 
 START_MS = 1_699_999_000_000
 

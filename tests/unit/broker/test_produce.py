@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-from tests.unit.broker.harness import Closed, Harness, batch
 
 from odradek.core.errors import ErrorCode
 from odradek.core.ids import new_id
@@ -13,6 +12,7 @@ from odradek.protocol.generated.produce import (
     ProduceRequest,
     TopicProduceData,
 )
+from tests.unit.broker.harness import Closed, Harness, batch
 
 
 @pytest.fixture

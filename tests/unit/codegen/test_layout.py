@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from codegen import module
 from codegen.module import Module
 from codegen.schema import load
-
 from odradek.protocol.primitives import MalformedError
 from tests.support.messages import encoded
 

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from codegen.schema import ENDLESS, Message, Versions, load, snake
 
 

@@ -1,6 +1,6 @@
 import pytest
-from codegen.supported import BEGIN, END, README, supported, with_table
 
+from codegen.supported import BEGIN, END, README, supported, with_table
 from odradek.broker import table
 
 
