@@ -45,7 +45,6 @@ class Disk(Protocol):
     def pwrite(self, fd: int, data: Bytes, position: int, /) -> int: ...
     def pread(self, fd: int, length: int, position: int, /) -> bytes: ...
     def map(self, fd: int, length: int) -> memoryview: ...
-    def unmap(self, view: memoryview) -> bool: ...
     def truncate(self, fd: int, length: int, /) -> None: ...
     def size(self, fd: int) -> int: ...
     def sync_data(self, fd: int, /) -> None: ...
@@ -87,16 +86,6 @@ class SystemDisk:
     def map(self, fd: int, length: int) -> memoryview:
         """The first ``length`` bytes, mapped for reading; unmapped when the last view of them is gone."""
         return memoryview(mmap.mmap(fd, length, access=mmap.ACCESS_READ, **_MAP_OPTIONS))
-
-    def unmap(self, view: memoryview) -> bool:
-        """Drop a mapping now; False when somebody still holds a view of it, which then stays valid."""
-        mapping = view.obj
-        view.release()
-        try:
-            mapping.close()  # type: ignore[attr-defined]
-        except BufferError:
-            return False
-        return True
 
     def size(self, fd: int) -> int:
         return os.fstat(fd).st_size

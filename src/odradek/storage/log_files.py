@@ -180,7 +180,7 @@ class LogFiles(LogState):
             self.active = self.segments[-1]
         active = self.active
         place = active.locate(offset)
-        active.close()
+        active.close_file()
         active.is_active = True
         if place is not None:
             active.shrink(place.position)

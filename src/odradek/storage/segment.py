@@ -41,6 +41,7 @@ class Segment:
         "_offset_index",
         "_time_index",
         "_transaction_index",
+        "_was_mapped",
         "base_offset",
         "bytes_since_index",
         "created_ms",
@@ -81,6 +82,7 @@ class Segment:
         self.max_timestamp_offset = base_offset
         self.fd = _CLOSED
         self._mapped: memoryview | None = None
+        self._was_mapped = False
         self._offset_index: OffsetIndex | None = None
         self._time_index: TimeIndex | None = None
         self._transaction_index: TransactionIndex | None = None
@@ -127,11 +129,6 @@ class Segment:
             self.disk.close(self.fd)
             self.fd = _CLOSED
 
-    def drop_mapping(self) -> bool:
-        """Unmap before the file shrinks; False when a view of it is still in somebody's hands."""
-        mapped, self._mapped = self._mapped, None
-        return mapped is None or self.disk.unmap(mapped)
-
     def read(self, position: int, length: int) -> bytes:
         """A copy of ``length`` bytes; DamageError when the file is shorter than it was."""
         data = self.disk.pread(self.fd if self.fd != _CLOSED else self.open(), length, position)
@@ -155,15 +152,17 @@ class Segment:
         if self.disk.size(fd) < self.size:
             raise DamageError(self.path(), self.disk.size(fd), f"the file ends here, not at {self.size}")
         self._mapped = mapped = self.disk.map(fd, self.size)
+        self._was_mapped = True
         return mapped[start:end]
 
     def shrink(self, size: int) -> None:
         """Cut the file to ``size``; the indexes must be rebuilt after it.
 
-        A file of which mapped bytes are still in use is replaced, not cut: reading them would be a SIGBUS.
+        A file that was mapped is replaced, not cut: a reader may still hold a view, and would get a SIGBUS.
         """
         fd = self.open()
-        if self.drop_mapping():
+        self._mapped = None
+        if not self._was_mapped:
             self.disk.truncate(fd, size)
         else:
             temporary = self.path() + names.TEMPORARY

@@ -1,0 +1,67 @@
+"""The disk seam's own promises."""
+
+from pathlib import Path
+
+import pytest
+
+from odradek.storage.disk import Entry, SystemDisk, replace_file, write_all
+
+from .conftest import FaultyDisk
+
+
+@pytest.fixture
+def disk() -> SystemDisk:
+    return SystemDisk()
+
+
+def test_replacing_a_file(disk: SystemDisk, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    (tmp_path / "file.tmp").write_text("a longer leftover of an earlier try")
+    replace_file(disk, str(path), b"one")
+    replace_file(disk, str(path), b"two!")
+    assert path.read_bytes() == b"two!"
+    assert disk.entries(str(tmp_path)) == [Entry("file", False, 4)]
+
+
+def test_mapped_bytes_outlive_their_file(disk: SystemDisk, tmp_path: Path) -> None:
+    path = str(tmp_path / "file")
+    fd = disk.open(path, create=True)
+    write_all(disk, fd, b"content", 0)
+    view = disk.map(fd, 7)
+    disk.close(fd)
+    disk.remove(path)
+    disk.remove(path)
+    assert bytes(view[3:]) == b"tent"
+
+
+def test_syncing(disk: SystemDisk, tmp_path: Path) -> None:
+    fd = disk.open(str(tmp_path / "file"), create=True)
+    disk.sync_data(fd)
+    disk.sync(fd)
+    disk.sync_folder(str(tmp_path))
+    assert disk.sync_file_system(fd) in (True, False)
+    disk.close(fd)
+
+
+def test_folders(disk: SystemDisk, tmp_path: Path) -> None:
+    path = str(tmp_path / "a" / "b")
+    disk.make_folder(path)
+    disk.make_folder(path)
+    assert disk.entries(str(tmp_path / "a")) == [Entry("b", True, 0)]
+    disk.remove_folder(str(tmp_path / "a"))
+    disk.remove_folder(str(tmp_path / "a"))
+    assert not disk.exists(path)
+
+
+def test_a_disk_that_takes_nothing(tmp_path: Path) -> None:
+    class Stuck(FaultyDisk):
+        __slots__ = ()
+
+        def pwrite(self, fd: int, data: bytes | bytearray | memoryview, position: int, /) -> int:  # type: ignore[override]
+            return 0
+
+    disk = Stuck()
+    fd = disk.open(str(tmp_path / "file"), create=True)
+    with pytest.raises(OSError, match="no more bytes"):
+        write_all(disk, fd, b"content", 0)
+    disk.close(fd)
