@@ -166,6 +166,9 @@ async def _read_in_group(
     next_commit = time.monotonic() + _COMMIT_EVERY_S
     async with GroupConsumer(client, group, [topic], reset=reset) as consumer:
         while left:
+            await consumer.join()
+            if ends and all(offset >= ends[key] for key, offset in consumer.positions.items()):
+                return
             for fetched in await consumer.poll(_WAIT_MS):
                 end = ends.get(fetched.partition, _END_OF_TIME)
                 count = _write(fetched, end, left, writer)
@@ -176,8 +179,6 @@ async def _read_in_group(
             if time.monotonic() >= next_commit:
                 await consumer.commit()
                 next_commit = time.monotonic() + _COMMIT_EVERY_S
-            if ends and all(offset >= ends[key] for key, offset in consumer.positions.items()):
-                return
 
 
 def _write(fetched: Fetched, end: int, left: int, writer: RecordWriter) -> int:

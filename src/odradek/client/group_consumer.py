@@ -54,9 +54,12 @@ class GroupConsumer:
         return dict(self._fetcher.positions)
 
     async def poll(self, max_wait_ms: int) -> list[Fetched]:
-        """What came next for the partitions assigned to this member, joining (again) first when
-        that is due.
-        """
+        """What came next for this member's partitions, after :meth:`join`."""
+        await self.join()
+        return await self._fetcher.poll(max_wait_ms)
+
+    async def join(self) -> None:
+        """Join the group, or join it again when it has changed; nothing is done while membership holds."""
         self._member.check()
         if self._member.must_rejoin:
             await self.commit()
@@ -64,7 +67,6 @@ class GroupConsumer:
             assigned = await self._member.join()
             self._fetcher.assign(await self._starting_offsets(assigned))
             self._done.clear()
-        return await self._fetcher.poll(max_wait_ms)
 
     def mark(self, partition: TopicPartition, next_offset: int) -> None:
         """Note that everything before ``next_offset`` is done with; the next commit says so."""

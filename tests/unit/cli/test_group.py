@@ -1,0 +1,94 @@
+import asyncio
+import threading
+
+import pytest
+
+from odradek.client.client import Client
+from odradek.client.member import GroupMember
+from odradek.testing import Broker
+from tests.unit.cli.conftest import Run
+
+
+@pytest.fixture
+def group(run: Run, odradek_topic: str) -> str:
+    """A group that has read three of the five records of the topic it is named after."""
+    run("produce", odradek_topic, stdin=b"1\n2\n3\n4\n5\n")
+    run("consume", odradek_topic, "-g", f"{odradek_topic}-g", "-n", 3)
+    return f"{odradek_topic}-g"
+
+
+def test_list_and_describe(run: Run, odradek_topic: str, group: str) -> None:
+    listed = {found["group"]: found for found in run("group", "ls", "-o", "json").json}
+    assert listed[group] == {"group": group, "state": "Empty", "type": "classic", "protocol_type": "consumer"}
+    (described,) = run("group", "describe", group, "-o", "json").json
+    assert (described["state"], described["lag"], described["members"]) == ("Empty", 2, [])
+    assert described["offsets"] == [
+        {
+            "topic": odradek_topic,
+            "partition": 0,
+            "committed": 3,
+            "end": 5,
+            "lag": 2,
+            "metadata": "",
+            "member_id": None,
+        }
+    ]
+    assert "lag 2" in run("group", "describe", group).out
+
+
+def test_a_reset_shows_before_it_does(run: Run, group: str) -> None:
+    preview = run("group", "reset", group, "--to", "start")
+    assert "preview" in preview.err
+    assert preview.out.split()[-3:] == ["3", "0", "-3"]
+    done = run("group", "reset", group, "--to", "-1", "--execute", "-o", "json").json
+    assert done["executed"]
+    assert [(change["current"], change["new"]) for change in done["offsets"]] == [(3, 4)]
+    (described,) = run("group", "describe", group, "-o", "json").json
+    assert described["lag"] == 1
+
+
+def test_a_reset_can_make_a_group(run: Run, odradek_topic: str, group: str) -> None:
+    new = f"{group}-new"
+    assert "committed nothing" in run("group", "reset", new, "--to", "end", code=1).err
+    run("group", "reset", new, "-t", f"{odradek_topic}:0", "--to", "end", "-y")
+    assert run("consume", odradek_topic, "-g", new, "-e").out == ""
+    assert "no partition 7" in run("group", "reset", new, "-t", f"{odradek_topic}:7", "--to", "1", code=3).err
+    run("group", "reset", new, "-t", f"{odradek_topic}:x", "--to", "1", code=2)
+
+
+def test_deleted_groups_are_gone(run: Run, group: str) -> None:
+    run("group", "rm", group, "--yes")
+    assert "odradek group list" in run("group", "describe", group, code=3).err
+    run("group", "delete", group, "--yes", code=3)
+
+
+def test_a_group_with_members_is_described_and_left_alone(
+    run: Run, odradek_broker: Broker, odradek_topic: str, group: str
+) -> None:
+    joined, leave = threading.Event(), threading.Event()
+
+    async def stay() -> None:
+        async with (
+            Client(odradek_broker.bootstrap_servers, client_id="resident") as client,
+            GroupMember(client, group, [odradek_topic]) as member,
+        ):
+            await member.join()
+            joined.set()
+            await asyncio.get_running_loop().run_in_executor(None, leave.wait)
+
+    member = threading.Thread(target=lambda: asyncio.run(stay()))
+    member.start()
+    try:
+        assert joined.wait(10)
+        (described,) = run("group", "describe", group, "-o", "json").json
+        assert (described["state"], described["assignor"]) == ("Stable", "range")
+        (resident,) = described["members"]
+        assert resident["client_id"] == "resident"
+        assert resident["assignment"] == [{"topic": odradek_topic, "partition": 0}]
+        assert described["offsets"][0]["member_id"] == resident["member_id"]
+        assert "resident at 127.0.0.1" in run("group", "describe", group).out
+        assert "Stop its members" in run("group", "reset", group, "--to", "end", "-y", code=1).err
+        assert "NON_EMPTY_GROUP" in run("group", "delete", group, "-y", code=1).err
+    finally:
+        leave.set()
+        member.join()

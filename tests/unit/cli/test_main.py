@@ -1,0 +1,81 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from odradek import __version__
+from odradek.cli.main import COMMANDS
+from tests.unit.cli.conftest import Run
+
+BUDGET_MS = 150
+
+
+def test_help_names_every_command_without_importing_one(run_offline: Run) -> None:
+    shown = run_offline("--help").out
+    assert all(name in shown for name in COMMANDS)
+    assert __version__ in run_offline("--version").out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_there(run_offline: Run, name: str) -> None:
+    assert "Usage: odradek" in run_offline(name, "--help").out
+
+
+def test_a_mistyped_command_names_the_nearest(run_offline: Run) -> None:
+    assert "Did you mean topic?" in run_offline("topci", code=2).err
+    assert "No such command" in run_offline("zzz", code=2).err
+    run_offline("topic", "lits", code=2)
+
+
+def test_a_reader_that_has_gone_is_no_traceback() -> None:
+    program = [
+        sys.executable,
+        "-c",
+        "from odradek.cli.main import main; main(['config', 'keys', '-o', 'json'])",
+    ]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+def modules_of(*arguments: str) -> dict[str, int]:
+    """Imported modules and their own import time in microseconds, byte code being there already."""
+    program = f"import sys; from odradek.cli.main import main; main({list(arguments)!r})"
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-X", "importtime", "-c", program]
+    for _ in range(2):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    found = re.findall(r"^import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)$", done.stderr, re.MULTILINE)
+    return {name: int(time) for time, name in found}
+
+
+HEAVY = {"rich", "uvloop", "odradek.app", "odradek.broker", "odradek.storage.log", "yaml", "msgspec"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("topic", "list", "-b", "127.0.0.1:1"),
+        ("group", "list", "-b", "127.0.0.1:1"),
+        ("consume", "t", "-b", "127.0.0.1:1"),
+        ("produce", "t", "-b", "127.0.0.1:1"),
+        ("config", "keys"),
+        ("completion", "bash"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_a_command_imports_only_what_it_needs(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path))
+    times = modules_of(*arguments)
+    assert not {name for name in times if name in HEAVY or name.split(".")[0] in HEAVY}
+    if arguments[0] in ("--help", "config", "completion"):
+        assert "asyncio" not in times
+    assert sum(times.values()) / 1000 < 2 * BUDGET_MS, "twice the budget, for machines that are busy"
