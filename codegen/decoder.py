@@ -125,9 +125,13 @@ class Decoder:
     def _nested(self, field: Field, struct: Struct, target: str, depth: int) -> None:
         is_nullable = self._at.is_nullable(field)
         if is_nullable:
-            self._run.append(("b", "n"))
-            self._flush(depth)
-            self._say("if n < 0:", depth)
+            if self._at.is_tagged(field):  # the one place where Kafka marks null by a varint
+                self._say("there, pos = _uvarint(buf, pos)", depth)
+                self._say("if not there:", depth)
+            else:
+                self._run.append(("b", "n"))
+                self._flush(depth)
+                self._say("if n < 0:", depth)
             self._say(f"{target} = None", depth + 1)
             self._say("else:", depth)
             depth += 1

@@ -126,7 +126,7 @@ class Encoder:
         pending = list(self._run)
         self._say(f"if {value} is None:", depth)
         if field.struct and not field.is_array:
-            self._run.append(("b", "-1"))
+            self._run.append(("x", "") if self._at.is_tagged(field) else ("b", "-1"))
         elif self._at.is_compact(field):
             self._run.append(("x", ""))
         else:

@@ -177,9 +177,8 @@ def _rt_ConsumerGroupMemberMetadataValue_0(buf, pos, limit, n, o):
             raise _too_long("a tagged field")
         tag_end = end
         if tag == 0:
-            n, = _u_b(buf, pos)
-            pos += 1
-            if n < 0:
+            there, pos = _uvarint(buf, pos)
+            if not there:
                 o.classic_member_metadata = None
             else:
                 o.classic_member_metadata, pos = _r_ClassicMemberMetadata_0(buf, pos, limit)
@@ -240,7 +239,7 @@ def _wt_ConsumerGroupMemberMetadataValue_0(o, out):
     if (o.classic_member_metadata is not _D_ClassicMemberMetadata and o.classic_member_metadata != _D_ClassicMemberMetadata):
         tag = bytearray()
         if o.classic_member_metadata is None:
-            tag += _p_b(-1)
+            tag.append(0)
         else:
             tag += _p_b(1)
             _w_ClassicMemberMetadata_0(o.classic_member_metadata, tag)
