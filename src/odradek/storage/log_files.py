@@ -24,7 +24,8 @@ class LogFiles(LogState):
                 if found != self.log_end_offset:
                     reason = f"the last batch ends below offset {found}, expected {self.log_end_offset}"
                     raise DamageError(segment.path(), segment.size, reason)
-            _ = self.epochs
+            # Loaded before the log grows: later, all that was appended since would have to be replayed.
+            _ = self.epochs, self.producers
         except (DamageError, OSError) as error:
             raise self.failed(error) from error
         self._fd = segment.fd

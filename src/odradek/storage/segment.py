@@ -21,7 +21,9 @@ _CLOSED = -1
 _WALK_BYTES = 8 * 1024
 _COPY_BYTES = 1024 * 1024
 _MAP_FROM_BYTES = 32 * 1024
-"""A range that is not mapped yet is copied when it is smaller than this, else the file is mapped afresh."""
+_MAP_AGAIN_BYTES = 4 * 1024 * 1024
+"""A range that is not mapped yet is copied when it is smaller than the first and the file has grown by less
+than the second since it was mapped; else the file is mapped afresh."""
 
 
 class Place(NamedTuple):
@@ -147,7 +149,9 @@ class Segment:
         if mapped is not None and end <= len(mapped):
             return mapped[start:end]
         if self.is_active and end - start < _MAP_FROM_BYTES:
-            return self.read(start, end - start)
+            mapped_size = len(mapped) if mapped is not None else 0
+            if self.size - mapped_size < _MAP_AGAIN_BYTES:
+                return self.read(start, end - start)
         fd = self.fd if self.fd != _CLOSED else self.open()
         if self.disk.size(fd) < self.size:
             raise DamageError(self.path(), self.disk.size(fd), f"the file ends here, not at {self.size}")
@@ -359,6 +363,13 @@ class Segment:
 
         When already the first batch ends above ``limit``, it is that batch's end.
         """
+        # Readers mostly ask for about one batch: then its header is all that is needed.
+        mapped = self._mapped
+        if mapped is not None and start + HEADER_SIZE <= len(mapped):
+            base_offset, length, magic, delta = PREFIX.unpack_from(mapped, start)
+            end = start + length + LENGTH_OVERHEAD
+            if magic == MAGIC and limit <= end <= self.size and delta >= 0:
+                return end, base_offset + delta + 1
         entry = self.offset_index.lookup_position(limit)
         position = entry[1] if entry is not None and entry[1] > start else start
         end = next_offset = -1

@@ -6,7 +6,7 @@ import pytest
 
 from odradek.core.errors import ApiError, ErrorCode
 from odradek.core.ids import TopicPartition
-from odradek.storage.config import UNLIMITED
+from odradek.storage.config import UNLIMITED, LogConfig
 from odradek.storage.log import COORDINATOR, Log
 from odradek.storage.store import LogStore
 
@@ -196,3 +196,25 @@ def test_the_same_from_any_seed_of_sizes(store: LogStore) -> None:
         found = read_all(log, max_bytes=700, start=start)
         assert [record.value for record in found if record.offset >= start] == values[start:]
         assert start - 3 < found[0].offset <= start
+
+
+def test_the_first_fetch_replays_nothing(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    append(log, b"from a producer without an id")
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("the log was read again")
+
+    monkeypatch.setattr("odradek.storage.log_state.load_producers", refuse)
+    assert log.last_stable_offset == log.high_watermark
+
+
+def test_a_growing_segment_is_mapped_again_for_small_reads(store: LogStore) -> None:
+    log = make_log(store, LogConfig(flush_messages=UNLIMITED))
+    value = b"x" * 900_000
+    for _ in range(6):
+        append(log, value)
+    for offset in range(6):
+        read = log.read(offset, 1_000_000, log.high_watermark)
+        assert (read.first_offset, read.next_offset) == (offset, offset + 1)
+    append(log, b"small")
+    assert isinstance(log.read(6, 100, log.high_watermark).records, bytes), "not worth another mapping"
