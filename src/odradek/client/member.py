@@ -53,7 +53,7 @@ class GroupMember:
         *,
         session_timeout_ms: int = 45_000,
         rebalance_timeout_ms: int = 60_000,
-        heartbeat_interval_ms: int = 3_000,
+        heartbeat_interval_ms: int = 1_000,
         instance_id: str | None = None,
     ) -> None:
         self.must_rejoin = True

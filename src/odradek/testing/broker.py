@@ -92,8 +92,9 @@ class Broker:
         return self
 
     def stop(self) -> None:
-        """Stop cleanly and remove the data; a broker that does not run is left as it is."""
-        self._end(clean=True)
+        """Stop and remove the data; a broker that does not run is left as it is."""
+        # What is removed next need not be brought to the disk first.
+        self._end(clean=False)
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
