@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.admin import Admin, BrokerError
 
-FIRST_PORT = 24092
+FIRST_PORT, LAST_PORT = 24092, 32000
 START_LIMIT_S = 90.0
 STOP_LIMIT_S = 30.0
 PROBE_PAUSE_S = 0.002
@@ -53,15 +54,12 @@ KAFKA_CLUSTER_ID = "T2RyYWRla0JlbmNobWFyaw"
 
 
 def free_port() -> int:
-    """The next loopback port from FIRST_PORT on that nobody listens on; no port is handed out twice."""
+    """A loopback port of the range that nobody listens on; by chance, as another bench may run beside this one."""
     while True:
-        port = _ports.pop()
+        port = random.randrange(FIRST_PORT, LAST_PORT)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
-
-
-_ports = list(range(FIRST_PORT + 4000, FIRST_PORT - 1, -1))
 
 
 @dataclass(slots=True)
@@ -78,6 +76,11 @@ class Broker:
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    def check(self) -> None:
+        """Raises BrokerError when the process has ended."""
+        if self.process.poll() is not None:
+            raise BrokerError(f"{self.name} ended with status {self.process.returncode}")
 
     def private_memory_bytes(self) -> int:
         """RssAnon of the broker and its children: memory that nobody shares and no file backs."""
@@ -194,6 +197,7 @@ def _wait_until_it_answers(broker: Broker, started: float, output: Path) -> None
             with Admin(broker.port) as admin:
                 admin.api_versions()
             broker.start_s = time.perf_counter() - started
+            broker.check()
             return
         except (OSError, BrokerError) as error:
             text = output.read_text(errors="replace")[-2000:]

@@ -104,6 +104,7 @@ class Bench:
         self, label: str, partitions: int, configs: tuple[tuple[str, str], ...], broker: Broker
     ) -> Iterator[str]:
         name = f"{label}-{next(self._names)}"
+        broker.check()
         with Admin(broker.port) as admin:
             admin.create_topic(name, partitions, dict(configs) if broker.name == "odradek" else {})
         try:

@@ -80,7 +80,7 @@ def judge(case: Case, kafka: Rounds, odradek: Rounds, error: str = "") -> CaseRe
     rows = []
     targets = {target.metric: target for target in case.targets}
     metrics = [*case.shown, *(metric for metric in targets if metric not in case.shown)]
-    for metric in metrics if kafka and odradek else []:
+    for metric in metrics if kafka and odradek and not error else []:
         ours, theirs = _median(odradek, metric), _median(kafka, metric)
         ratio = ours / theirs if theirs else 0.0
         target = targets.get(metric)
