@@ -97,7 +97,8 @@ class Log(LogFiles):
             # fmt: on
             size = length + LENGTH_OVERHEAD
             is_plain = (
-                self._is_plain
+                # What coordinators write is built by us: neither recompressed nor looked through for keys.
+                (self._is_plain or origin == COORDINATOR)
                 and size == len(records)
                 and magic == 2
                 and not base_offset
