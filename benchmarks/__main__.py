@@ -116,6 +116,7 @@ def run(options: argparse.Namespace) -> int:
         rounds=options.rounds or (1 if quick else 5),
         warm_s=warm_s,
         candidate_warm_s=warm_s if options.candidate == "kafka" else warm_s / 10,
+        patience_s=0.0 if quick else 30.0,
     )
     cases = selected(options.only)
     records = options.records or (20_000 if quick else 500_000)

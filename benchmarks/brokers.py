@@ -54,7 +54,7 @@ KAFKA_CLUSTER_ID = "T2RyYWRla0JlbmNobWFyaw"
 
 
 def free_port() -> int:
-    """A loopback port of the range that nobody listens on; by chance, as another bench may run beside this one."""
+    """A loopback port that nobody listens on; drawn by chance, as another bench may run beside this one."""
     while True:
         port = random.randrange(FIRST_PORT, LAST_PORT)
         with socket.socket() as probe, contextlib.suppress(OSError):

@@ -162,6 +162,17 @@ static double process_cpu_s(long pid) {
     return (double)(user + system + (unsigned long long)(child_user + child_system)) / (double)sysconf(_SC_CLK_TCK);
 }
 
+/* Busy time of all cores, whoever uses them: tells whether something else disturbed the window. */
+static double machine_cpu_s(void) {
+    unsigned long long user, nice, system, idle, wait, irq, softirq, steal;
+    FILE *file = fopen("/proc/stat", "r");
+    if (file == NULL || fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle, &wait,
+                               &irq, &softirq, &steal) != 8)
+        fail("cannot read the machine's CPU time");
+    fclose(file);
+    return (double)(user + nice + system + irq + softirq + steal) / (double)sysconf(_SC_CLK_TCK);
+}
+
 static double own_cpu_s(void) {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
@@ -485,7 +496,7 @@ static int run_load(int argc, char **argv) {
     open_connections(count, atoi(argv[3]));
 
     int64_t start = now_ns(), opened = 0, closed = 0;
-    double broker_cpu = 0, generator_cpu = 0;
+    double broker_cpu = 0, generator_cpu = 0, machine_cpu = 0;
     const char *stopped_by = "time";
     for (unsigned i = 0; i < count; i++)
         send_more(&connections[i], depth, now_ns());
@@ -500,6 +511,7 @@ static int run_load(int argc, char **argv) {
                 }
                 broker_cpu = process_cpu_s(pid);
                 generator_cpu = own_cpu_s();
+                machine_cpu = machine_cpu_s();
                 opened = max_requests > 0 ? start : now_ns();
             }
             continue;
@@ -515,10 +527,11 @@ static int run_load(int argc, char **argv) {
     closed = now_ns();
     broker_cpu = process_cpu_s(pid) - broker_cpu;
     generator_cpu = own_cpu_s() - generator_cpu;
+    machine_cpu = machine_cpu_s() - machine_cpu;
     printf("{\"requests\": %llu, \"bytes\": %llu, \"seconds\": %.6f, \"broker_cpu_s\": %.3f, "
-           "\"generator_cpu_s\": %.3f, \"stopped_by\": \"%s\", ",
+           "\"generator_cpu_s\": %.3f, \"machine_cpu_s\": %.3f, \"stopped_by\": \"%s\", ",
            (unsigned long long)answered, (unsigned long long)answered_bytes, (double)(closed - opened) / 1e9,
-           broker_cpu, generator_cpu, stopped_by);
+           broker_cpu, generator_cpu, machine_cpu, stopped_by);
     print_latency();
     printf("}\n");
 
@@ -637,7 +650,7 @@ static int run_latency(int argc, char **argv) {
     struct itimerspec schedule = {{interval_ns / 1000000000, interval_ns % 1000000000},
                                   {start / 1000000000, start % 1000000000}};
     timerfd_settime(timer, TFD_TIMER_ABSTIME, &schedule, NULL);
-    double broker_cpu = 0;
+    double broker_cpu = 0, generator_cpu = 0, machine_cpu = 0;
     int64_t opened = 0;
     while (consumer.next_offset < total) {
         struct epoll_event events[8];
@@ -654,6 +667,8 @@ static int run_latency(int argc, char **argv) {
                 for (; sent < total && start + sent * interval_ns <= now; sent++) {
                     if (sent == warmup) {
                         broker_cpu = process_cpu_s(pid);
+                        generator_cpu = own_cpu_s();
+                        machine_cpu = machine_cpu_s();
                         opened = now;
                     }
                     due_ns[sent] = sent >= warmup ? start + sent * interval_ns : 0;
@@ -681,9 +696,10 @@ static int run_latency(int argc, char **argv) {
     }
     int64_t closed = now_ns();
     printf("{\"requests\": %lld, \"bytes\": %lld, \"seconds\": %.6f, \"broker_cpu_s\": %.3f, "
-           "\"generator_cpu_s\": %.3f, \"stopped_by\": \"time\", ",
+           "\"generator_cpu_s\": %.3f, \"machine_cpu_s\": %.3f, \"stopped_by\": \"time\", ",
            (long long)(total - warmup), (long long)(total - warmup) * produce->payload_bytes,
-           (double)(closed - opened) / 1e9, process_cpu_s(pid) - broker_cpu, own_cpu_s());
+           (double)(closed - opened) / 1e9, process_cpu_s(pid) - broker_cpu, own_cpu_s() - generator_cpu,
+           machine_cpu_s() - machine_cpu);
     print_latency();
     printf("}\n");
     return 0;

@@ -4,9 +4,8 @@ import json
 import os
 import shutil
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmarks.frames import Frame, plan
 
@@ -28,6 +27,7 @@ class Measurement:
     seconds: float
     broker_cpu_s: float
     generator_cpu_s: float
+    machine_cpu_s: float
     p50_us: float
     p99_us: float
     p99_9_us: float
@@ -46,12 +46,10 @@ class Measurement:
             "max_us": self.max_us,
             "broker_cores": self.broker_cpu_s / self.seconds,
             "generator_cores": self.generator_cpu_s / self.seconds,
+            "other_cores": (self.machine_cpu_s - self.broker_cpu_s - self.generator_cpu_s) / self.seconds,
             "requests": float(self.requests),
             "seconds": self.seconds,
         }
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def compile_generator() -> Path:
@@ -145,6 +143,7 @@ class Generator:
             seconds=answer["seconds"],
             broker_cpu_s=answer["broker_cpu_s"],
             generator_cpu_s=answer["generator_cpu_s"],
+            machine_cpu_s=answer["machine_cpu_s"],
             p50_us=latency["p50"],
             p99_us=latency["p99"],
             p99_9_us=latency["p99_9"],

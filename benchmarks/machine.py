@@ -10,6 +10,7 @@ from pathlib import Path
 
 FSYNC_SAMPLES = 100
 FSYNC_BYTES = 4096
+IDLE_SAMPLE_S = 0.5
 
 
 def describe(folder: Path, jars: Path) -> dict[str, str]:
@@ -26,6 +27,23 @@ def describe(folder: Path, jars: Path) -> dict[str, str]:
         "kafka": _kafka_version(jars),
         "odradek": _odradek_version(),
     }
+
+
+def wait_until_idle(cores: float, patience_s: float) -> None:
+    """Returns when all processes together use less than `cores`, or after `patience_s`."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        before = _busy_s()
+        time.sleep(IDLE_SAMPLE_S)
+        if _busy_s() - before < cores * IDLE_SAMPLE_S:
+            return
+
+
+def _busy_s() -> float:
+    user, nice, system, _, _, *others = map(
+        int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    )
+    return (user + nice + system + sum(others)) / os.sysconf("SC_CLK_TCK")
 
 
 def _first_line_after(path: str, key: str) -> str:
