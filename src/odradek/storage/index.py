@@ -13,6 +13,7 @@ _TIME_ENTRY = struct.Struct(">qI")
 OFFSET_ENTRY_SIZE = _OFFSET_ENTRY.size
 TIME_ENTRY_SIZE = _TIME_ENTRY.size
 LARGEST_RELATIVE_OFFSET = 0x7FFFFFFF
+_FEW = 4
 
 
 class OffsetIndex:
@@ -60,6 +61,25 @@ class OffsetIndex:
     def _last_at_or_below(self, target: int, field: int) -> tuple[int, int] | None:
         entries, unpack = self.entries, _OFFSET_ENTRY.unpack_from
         low, high = 0, len(entries) // OFFSET_ENTRY_SIZE
+        if high > _FEW:
+            # entries lie about evenly: look around where the target would be, if they did quite
+            last = unpack(entries, (high - 1) * OFFSET_ENTRY_SIZE)[field]
+            guess = min(high - 1, high * max(target, 0) // (last + 1))
+            step = _FEW
+            if unpack(entries, guess * OFFSET_ENTRY_SIZE)[field] <= target:
+                low = guess + 1
+                while (
+                    low + step < high and unpack(entries, (low + step) * OFFSET_ENTRY_SIZE)[field] <= target
+                ):
+                    low += step + 1
+                    step *= 4
+                high = min(high, low + step + 1)
+            else:
+                high = guess
+                while high - step > 0 and unpack(entries, (high - step) * OFFSET_ENTRY_SIZE)[field] > target:
+                    high -= step
+                    step *= 4
+                low = max(0, high - step)
         while low < high:
             middle = (low + high) // 2
             if unpack(entries, middle * OFFSET_ENTRY_SIZE)[field] <= target:

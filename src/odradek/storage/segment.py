@@ -19,6 +19,7 @@ from odradek.storage.transactions import TransactionIndex
 UNKNOWN_TIMESTAMP = -2
 _CLOSED = -1
 _WALK_BYTES = 8 * 1024
+_FIRST_WALK_BYTES = 512
 _COPY_BYTES = 1024 * 1024
 _MAP_FROM_BYTES = 32 * 1024
 _MAP_AGAIN_BYTES = 4 * 1024 * 1024
@@ -319,13 +320,17 @@ class Segment:
         Raises DamageError where there is no batch to be found; CRCs are not looked at.
         """
         chunk, start = b"", position
+        ahead = _FIRST_WALK_BYTES
         unpack = PREFIX.unpack_from
         while position < end:
             if end - position < HEADER_SIZE:
                 raise DamageError(self.path(), position, f"{end - position} bytes are too few for a batch")
             if position - start + PREFIX.size > len(chunk):
+                # small batches are read many at a time, of large ones the headers only
+                if chunk:
+                    ahead = _WALK_BYTES if position - start <= len(chunk) else HEADER_SIZE
                 start = position
-                chunk = self.read(position, min(_WALK_BYTES, end - position))
+                chunk = self.read(position, min(ahead, end - position))
             base_offset, length, magic, delta = unpack(chunk, position - start)
             if magic != MAGIC or length < SMALLEST_LENGTH or delta < 0 or base_offset < self.base_offset:
                 raise DamageError(self.path(), position, _describe(magic, length, base_offset))
