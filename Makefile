@@ -37,6 +37,7 @@ format: $(BIN)/.dev
 
 codegen: $(BIN)/.dev
 	$(BIN)/python -m codegen
+	$(BIN)/python -m codegen.supported
 
 conformance: $(BIN)/.dev
 	$(BIN)/pytest tests/conformance -rs

@@ -27,6 +27,7 @@ from odradek.core.clock import Clock
 from odradek.core.config.broker import BrokerConfig
 from odradek.core.errors import ApiError, ErrorCode, PeerError
 from odradek.core.ids import Randomness
+from odradek.protocol.fields import skip_tags
 from odradek.storage.flush import FlushTicket
 from odradek.storage.log_state import LogState
 from odradek.storage.store import LogStore
@@ -123,7 +124,7 @@ class Broker:
             elif client_id_length == 0:
                 client_id = ""
             if version >= api.request_flexible_from:
-                position = _skip_tags(frame, position)
+                position = skip_tags(frame, position + 1, frame[position])
             if not api.is_loaded:
                 api.load()
             request, _ = api.decode(frame, position, version)
@@ -295,33 +296,6 @@ class Flush:
             self.metadata.run_flush()
         if self.ticket is not None:
             self.ticket.run()
-
-
-def _skip_tags(frame: memoryview, position: int) -> int:
-    """Behind the tagged fields of a request header; no tag is known there."""
-    if frame[position] == 0:
-        return position + 1
-    count, position = _read_varint(frame, position)
-    for _ in range(count):
-        _, position = _read_varint(frame, position)
-        size, position = _read_varint(frame, position)
-        position += size
-        if position > len(frame):
-            raise PeerError("a header tag is longer than the frame")
-    return position
-
-
-def _read_varint(frame: memoryview, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = frame[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
-        if shift > 28:
-            raise PeerError("a varint is longer than five bytes")
 
 
 def _encode(api: table.Api, version: int, correlation_id: int, response: Message) -> Parts:

@@ -71,7 +71,8 @@ class Api:
         self.name = description.name
         self.module = module
         self.lowest_version = description.lowest_version
-        self.highest_version = description.highest_version
+        # A version that Kafka still changes is announced by nobody.
+        self.highest_version = description.highest_version - description.is_latest_unstable
         versions = range(self.lowest_version, self.highest_version + 2)
         self.request_flexible_from = next(
             (version for version in versions if request_header_version(key, version) == 2), 32_767

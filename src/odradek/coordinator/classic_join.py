@@ -265,6 +265,9 @@ class _StaticMemberReplaced:
     def refused(self, code: ErrorCode, now: Now) -> Step:
         group, member = self.group, self.member
         step = Step()
+        if group.members.get(member.member_id) is not member:
+            # Appended, and then the disk failed: meanwhile the member went, and was answered as it did.
+            return step
         token = group.take_join_token(member)
         group.replace_static(member.member_id, self.old)
         step.cancel_timer(heartbeat_key(group, member.member_id))
