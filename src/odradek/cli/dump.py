@@ -44,7 +44,7 @@ def dump_file(path: Path, *, with_records: bool = False) -> Json:
         names.TRANSACTION_INDEX: _transaction_index,
         names.SNAPSHOT: _snapshot,
     }
-    content = _map(path)
+    content = _content(path)
     name = _plain_name(path.name)
     suffix = "." + name.rpartition(".")[2]
     if suffix == names.LOG:
@@ -66,10 +66,11 @@ def _plain_name(name: str) -> str:
     return name
 
 
-def _map(path: Path) -> Bytes:
+def _content(path: Path) -> Bytes:
+    """Segments are mapped, all else is read: Kafka cuts indexes as it stops, which is fatal to a mapping."""
     with path.open("rb") as file:
-        if path.stat().st_size == 0:
-            return b""
+        if not path.name.endswith(names.LOG) or path.stat().st_size == 0:
+            return file.read()
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
@@ -260,6 +261,6 @@ def _whole(content: Bytes, entry_size: int) -> list[str]:
 def _log_beside(path: Path, suffix: str) -> Bytes | None:
     beside = path.with_name(path.name.replace(suffix, names.LOG))
     try:
-        return _map(beside)
+        return _content(beside)
     except OSError:
         return None

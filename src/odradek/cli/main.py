@@ -1,6 +1,7 @@
 """The entry point, and the table of commands; a command's module is imported when it is called."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         # Whoever read the output has gone; Python must not complain about it once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(FAILED)
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
         CommandError(f"{error.filename}: {error.strerror}" if error.filename else str(error)).show()
         sys.exit(FAILED)

@@ -12,13 +12,17 @@ _STEP_S = 0.1
 
 
 class ProgressBar:
-    """Counts something up to ``total`` (None: unknown). Rich is imported only once the bar is drawn."""
+    """Counts something up to ``total`` (None: unknown). Rich is imported only once the bar is drawn.
+
+    It stays away while standard input is the terminal: someone is typing there.
+    """
 
     def __init__(self, label: str, total: int | None = None) -> None:
         self._label = label
         self._total = total
         self._bar: Progress | None = None
-        self._next_s = time.monotonic() + _QUIET_S if sys.stderr.isatty() else float("inf")
+        is_shown = sys.stderr.isatty() and not sys.stdin.isatty()
+        self._next_s = time.monotonic() + _QUIET_S if is_shown else float("inf")
 
     def update(self, done: int, note: str = "") -> None:
         """Say how far it is, in the unit of ``total``; ``note`` stands behind the bar."""

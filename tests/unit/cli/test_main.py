@@ -11,6 +11,8 @@ from odradek.cli.main import COMMANDS
 from tests.unit.cli.conftest import Run
 
 BUDGET_MS = 150
+YARDSTICK_MS = 57
+"""What importing asyncio and click costs on the machine that the budget is meant for, when it is quiet."""
 
 
 def test_help_names_every_command_without_importing_one(run_offline: Run) -> None:
@@ -43,13 +45,11 @@ def test_a_reader_that_has_gone_is_no_traceback() -> None:
         assert process.stderr.read() == b""
 
 
-def modules_of(*arguments: str) -> dict[str, int]:
+def import_times(program: str) -> dict[str, int]:
     """Imported modules and their own import time in microseconds, byte code being there already."""
-    program = f"import sys; from odradek.cli.main import main; main({list(arguments)!r})"
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-X", "importtime", "-c", program]
-    for _ in range(2):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     found = re.findall(r"^import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)$", done.stderr, re.MULTILINE)
     return {name: int(time) for time, name in found}
 
@@ -74,8 +74,12 @@ def test_a_command_imports_only_what_it_needs(
     arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path))
-    times = modules_of(*arguments)
+    program = f"from odradek.cli.main import main; main({list(arguments)!r})"
+    times = import_times(program)
     assert not {name for name in times if name in HEAVY or name.split(".")[0] in HEAVY}
     if arguments[0] in ("--help", "config", "completion"):
         assert "asyncio" not in times
-    assert sum(times.values()) / 1000 < 2 * BUDGET_MS, "twice the budget, for machines that are busy"
+    # Busy machines spend more on both, so the ratio is what holds.
+    rounds = [(import_times(program), import_times("import asyncio, click")) for _ in range(3)]
+    own, yardstick = (min(sum(times.values()) for times in column) for column in zip(*rounds, strict=True))
+    assert own < BUDGET_MS / YARDSTICK_MS * yardstick
