@@ -218,6 +218,7 @@ class ClassicGroup:
     def replace_static(self, old_member_id: str, member: Member) -> Member:
         """Puts ``member`` in the place of the one with the same instance id; returns that one."""
         old = self.members.pop(old_member_id)
+        self.pending_sync.discard(old_member_id)
         was_leader = self.leader_id == old_member_id
         self._count_protocols(old, -1)
         if old.join_token is not None:
