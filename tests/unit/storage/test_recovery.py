@@ -124,8 +124,7 @@ def test_a_byte_changed_anywhere(
         where -= path.stat().st_size
     if not is_scanned:
         return  # sealed and below the recovery point: found when it is read or scrubbed
-    header_patchable = position < intact_bytes and _is_outside_crc(path, where)
-    if not header_patchable:
+    if not _is_outside_crc(path, where):
         check(folder, damaged_below=position < intact_bytes)
 
 
