@@ -1,7 +1,7 @@
 """DescribeLogDirs: the data folder and the bytes of each partition in it (KIP-113).
 
 v1 throttling, v2 flexible, v3 a top-level error, v4 the volume's size (KIP-827), v5 cordoned folders
-(KIP-1066). The volume's size is not told (-1): no seam asks the file system for it yet.
+(KIP-1066).
 """
 
 import os.path
@@ -34,9 +34,12 @@ def handle(
         for asked in request.topics:
             wanted.setdefault(asked.topic, set()).update(asked.partitions)
         described = [_topic(topics[name], indexes) for name, indexes in wanted.items() if name in topics]
+    total_bytes, usable_bytes = broker.store.disk.space(broker.store.folder)
     return DescribeLogDirsResponse(
         results=[
             DescribeLogDirsResult(
+                total_bytes=total_bytes,
+                usable_bytes=usable_bytes,
                 log_dir=os.path.abspath(broker.store.folder),
                 topics=[topic for topic in described if topic.partitions],
             )

@@ -59,6 +59,7 @@ class Disk(Protocol):
     def remove(self, path: str) -> None: ...
     def remove_folder(self, path: str) -> None: ...
     def read_file(self, path: str) -> bytes: ...
+    def space(self, path: str) -> tuple[int, int]: ...
     def lock(self, path: str) -> int: ...
 
 
@@ -149,6 +150,11 @@ class SystemDisk:
         """Remove a folder with all that is in it; it may be gone."""
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(path)
+
+    def space(self, path: str) -> tuple[int, int]:
+        """Bytes of the volume that holds ``path``: in all, and still to be had by us."""
+        volume = os.statvfs(path)
+        return volume.f_frsize * volume.f_blocks, volume.f_frsize * volume.f_bavail
 
     def read_file(self, path: str) -> bytes:
         with open(path, "rb") as file:

@@ -54,3 +54,9 @@ def test_only_what_is_asked_for(harness: Harness) -> None:
     (topic,) = folder(harness, 4, asked).topics
     assert (topic.name, [partition.partition_index for partition in topic.partitions]) == ("b", [1])
     assert folder(harness, 4, []).topics == []
+
+
+def test_version_4_tells_of_the_volume(harness: Harness) -> None:
+    result = folder(harness, 4, None)
+    assert 0 < result.usable_bytes <= result.total_bytes
+    assert folder(harness, 3, None).total_bytes == -1
