@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from odradek.cli.errors import color_choice
+from odradek.cli.errors import CommandError, color_choice
 
 Cell = str | int | None
 
@@ -105,6 +105,6 @@ def warn(text: str) -> None:
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask before something that cannot be undone, on a terminal only and unless ``yes``; no is an abort."""
-    if not yes and sys.stdin.isatty() and sys.stderr.isatty():
-        click.confirm(question, abort=True, err=True)
+    """Ask before something that cannot be undone, on a terminal only and unless ``yes``; no is a failure."""
+    if not yes and sys.stdin.isatty() and sys.stderr.isatty() and not click.confirm(question, err=True):
+        raise CommandError("nothing was changed")
