@@ -6,6 +6,7 @@ its library once, and only the library sends it again.
 
 import abc
 import asyncio
+import logging
 import threading
 import time
 from typing import Any
@@ -16,7 +17,10 @@ from kafka import KafkaProducer
 
 from tests.faults.checker import Entry, value_of
 
-OUTSTANDING = 200
+logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it tells of every refused connection
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+OUTSTANDING = 100
 """Records that a producer has on their way at most."""
 
 
@@ -93,7 +97,7 @@ class ConfluentLoad(Load):
                 on_delivery=lambda error, raw, sequence=sequence: delivered(sequence, error, raw),
             )
             producer.poll(0)
-            time.sleep(0.0005)
+            time.sleep(0.002)
         producer.flush(50)
 
 
@@ -108,7 +112,7 @@ class KafkaPythonLoad(Load):
             future = producer.send(self.topic, value, partition=self.partition)
             future.add_callback(lambda raw, sequence=sequence: self.delivered(sequence, raw.offset))
             future.add_errback(lambda error, sequence=sequence: self.failed(sequence, error))
-            time.sleep(0.001)
+            time.sleep(0.002)
         producer.close(50)
 
 
@@ -136,5 +140,5 @@ class AiokafkaLoad(Load):
             sequence, value = self.next_value()
             sent = await producer.send(self.topic, value, partition=self.partition)
             sent.add_done_callback(lambda future, sequence=sequence: delivered(sequence, future))
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.002)
         await producer.stop()
