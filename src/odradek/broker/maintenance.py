@@ -13,7 +13,7 @@ log = logging.getLogger("odradek.maintenance")
 CHECKPOINT_MS = 60_000
 RETENTION_MS = 300_000
 PRODUCER_EXPIRY_MS = 600_000
-GARBAGE_MS = 60_000
+GARBAGE_MS = 1_000
 
 Chore = Callable[[], None]
 
@@ -65,5 +65,5 @@ class Maintenance:
         return ()
 
     def _collect_garbage(self) -> Iterable[Chore]:
-        remove = self._store.collect_garbage()
+        remove = self._store.collect_garbage(self._clock.monotonic_ms())
         return (remove,) if remove is not None else ()

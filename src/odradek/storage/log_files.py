@@ -146,7 +146,7 @@ class LogFiles(LogState):
         for path in paths:
             if disk.exists(path):
                 disk.rename(path, path + names.DELETED)
-                self.volume.garbage.append(path + names.DELETED)
+                self.volume.garbage.append((path + names.DELETED, self.config.file_delete_delay_ms))
 
     def truncate_to(self, offset: int) -> None:
         """Forget everything from ``offset`` on; a batch that holds it goes as a whole.

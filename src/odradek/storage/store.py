@@ -36,6 +36,7 @@ class LogStore:
     """The logs under one data folder. Made by :meth:`open`; whoever opened it closes it."""
 
     __slots__ = (
+        "_garbage",
         "_lock",
         "broker_epoch",
         "cluster_id",
@@ -59,6 +60,8 @@ class LogStore:
         self.was_clean = False
         self.broker_epoch = self.previous_broker_epoch = -1
         self._lock = lock
+        self._garbage: list[tuple[int, str]] = []
+        """(when it may go, monotonic; path)"""
         volume.log_start_checkpoint = self._log_start_checkpoint
         volume.recovery_point_checkpoint = self._recovery_point_checkpoint
 
@@ -142,7 +145,7 @@ class LogStore:
             if entry.name == names.KAFKA_METADATA_FOLDER:
                 continue
             if entry.is_folder and names.is_deleted_folder(entry.name):
-                self.volume.garbage.append(f"{self.folder}/{entry.name}")
+                self.volume.garbage.append((f"{self.folder}/{entry.name}", 0))
             elif entry.is_folder and (partition := names.parse_folder_name(entry.name)) is not None:
                 partitions.append(partition)
         for number, partition in enumerate(sorted(partitions), 1):
@@ -202,13 +205,20 @@ class LogStore:
         unique = self.volume.randomness.randbytes(16).hex()
         gone = f"{self.folder}/{names.deleted_folder_name(topic_partition, unique)}"
         self.disk.rename(log.folder, gone)
-        self.volume.garbage.append(gone)
+        self.volume.garbage.append((gone, log.config.file_delete_delay_ms))
 
-    def collect_garbage(self) -> Callable[[], None] | None:
-        """Removal of everything out of use, to be run in any thread; None when there is nothing."""
-        paths, self.volume.garbage = self.volume.garbage, []
+    def collect_garbage(self, monotonic_ms: int) -> Callable[[], None] | None:
+        """Removal of what has been out of use for ``file.delete.delay.ms``, to be run in any thread.
+
+        None when there is nothing. The delay counts from the first look after the deletion.
+        """
+        fresh, self.volume.garbage = self.volume.garbage, []
+        waiting = self._garbage + [(monotonic_ms + delay_ms, path) for path, delay_ms in fresh]
+        paths = [path for due_ms, path in waiting if due_ms <= monotonic_ms]
         if not paths:
+            self._garbage = waiting
             return None
+        self._garbage = [entry for entry in waiting if entry[0] > monotonic_ms]
         disk = self.disk
 
         def remove() -> None:

@@ -50,8 +50,8 @@ class Volume:
         """Logs for which a flush is due; each is in here once."""
         self.timed: set[LogState] = set()
         """Logs with unflushed records that ``flush.ms`` will make due."""
-        self.garbage: list[str] = []
-        """Paths out of use, to be removed when there is time."""
+        self.garbage: list[tuple[str, int]] = []
+        """Paths out of use since the last look, and how long they stay (``file.delete.delay.ms``)."""
         self.recovery_point_checkpoint: Callable[[], tuple[str, bytes]] | None = None
         """Path and content of the recovery point checkpoint."""
         self.log_starts_changed = False

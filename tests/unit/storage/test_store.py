@@ -167,10 +167,12 @@ def test_deleting(opener: Opener, store: LogStore) -> None:
     assert renamed.startswith("t-0.")
     assert b"a" in bytes(result.records), "whoever reads still may"
     make_log(store)
-    remove = store.collect_garbage()
+    assert store.collect_garbage(0) is None
+    assert store.collect_garbage(59_999) is None, "file.delete.delay.ms"
+    remove = store.collect_garbage(60_000)
     assert remove is not None
     remove()
-    assert store.collect_garbage() is None
+    assert store.collect_garbage(60_000) is None
     assert not os.path.exists(f"{store.folder}/{renamed}")
 
 
@@ -180,7 +182,7 @@ def test_a_deletion_that_was_interrupted_is_finished(opener: Opener, store: LogS
     crash(store)
     again = opener()
     assert again.logs == {}
-    remove = again.collect_garbage()
+    remove = again.collect_garbage(0)
     assert remove is not None
     remove()
     assert not [name for name in os.listdir(again.folder) if "delete" in name]
