@@ -11,7 +11,6 @@ import os
 import shutil
 import struct
 import sys
-from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 Bytes = bytes | bytearray | memoryview
@@ -21,11 +20,10 @@ _MAP_OPTIONS = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 
 
 class Entry(NamedTuple):
-    """One name in a folder; ``size`` in bytes, 0 for folders."""
+    """One name in a folder."""
 
     name: str
     is_folder: bool
-    size: int
 
 
 class LockHeldError(OSError):
@@ -52,6 +50,7 @@ class Disk(Protocol):
     def sync_folder(self, path: str) -> None: ...
     def sync_file_system(self, fd: int) -> bool: ...
     def entries(self, path: str) -> list[Entry]: ...
+    def file_size(self, path: str) -> int: ...
     def modified_ms(self, path: str) -> int: ...
     def exists(self, path: str) -> bool: ...
     def make_folder(self, path: str) -> None: ...
@@ -122,14 +121,11 @@ class SystemDisk:
 
     def entries(self, path: str) -> list[Entry]:
         """Everything in a folder, in no order."""
-        return list(self._scan(path))
-
-    def _scan(self, path: str) -> Iterator[Entry]:
         with os.scandir(path) as found:
-            for entry in found:
-                is_folder = entry.is_dir()
-                with contextlib.suppress(FileNotFoundError):
-                    yield Entry(entry.name, is_folder, 0 if is_folder else entry.stat().st_size)
+            return [Entry(entry.name, entry.is_dir()) for entry in found]
+
+    def file_size(self, path: str) -> int:
+        return os.stat(path).st_size
 
     def modified_ms(self, path: str) -> int:
         return os.stat(path).st_mtime_ns // 1_000_000

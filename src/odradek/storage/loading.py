@@ -59,31 +59,44 @@ def load_log(
 ) -> Log:
     """Open a partition's folder. Without a clean stop its tail is recovered; the caller then has to sync it.
 
-    Raises ``OSError``. A damaged log is returned offline.
+    A log that is damaged or cannot be read is returned offline, with what the checkpoints tell of it.
     """
+    try:
+        return _load_log(volume, topic_partition, config, found, now_ms)
+    except (DamageError, OSError) as error:
+        folder = f"{volume.folder}/{names.folder_name(topic_partition)}"
+        damage = error if isinstance(error, DamageError) else DamageError(folder, 0, str(error))
+        segment = Segment(volume.disk, folder, 0, 0, now_ms, is_active=True)
+        start_offset = max(found.log_start_offset, 0)
+        end_offset = max(found.recovery_point, start_offset)
+        topic_id = _known_topic_id(volume.disk, folder)
+        log = Log(volume, folder, topic_partition, topic_id, config, [segment], start_offset, end_offset, [])
+        log.go_offline(damage)
+        return log
+
+
+def _load_log(
+    volume: Volume, topic_partition: TopicPartition, config: LogConfig, found: Found, now_ms: int
+) -> Log:
     disk = volume.disk
     folder = f"{volume.folder}/{names.folder_name(topic_partition)}"
+    topic_id = _read_topic_id(disk, folder)
     segments, snapshots = _list_files(disk, folder, now_ms)
     if not segments:
-        segments = [Segment(disk, folder, max(found.log_start_offset, 0), 0, now_ms, is_active=True)]
-        segments[0].create()
-        segments[0].close()
-    damage: DamageError | None = None
-    end_offset = segments[-1].base_offset
+        segments = _start_over(disk, folder, [], snapshots, max(found.log_start_offset, 0), now_ms)
     recovered = None
-    try:
-        topic_id = _read_topic_id(disk, folder)
-        if found.is_clean:
-            end_offset = _clean_end(segments[-1], found.recovery_point)
-        else:
-            point = max(found.recovery_point, 0)
-            interval = config.index_interval_bytes
-            recovered = recover(topic_partition, disk, folder, segments, snapshots, point, interval)
-            end_offset, damage = recovered.log_end_offset, recovered.damage
-    except DamageError as error:
-        topic_id, damage = ZERO_ID, error
+    if found.is_clean:
+        end_offset = _clean_end(segments[-1], found.recovery_point)
+    else:
+        point, interval_bytes = max(found.recovery_point, 0), config.index_interval_bytes
+        try:
+            recovered = recover(topic_partition, disk, folder, segments, snapshots, point, interval_bytes)
+        finally:
+            for segment in segments:
+                segment.close()
+        end_offset = recovered.log_end_offset
     start_offset = max(found.log_start_offset, segments[0].base_offset)
-    if start_offset > end_offset and damage is None:
+    if start_offset > end_offset:
         segments, end_offset = (
             _start_over(disk, folder, segments, snapshots, start_offset, now_ms),
             start_offset,
@@ -92,25 +105,32 @@ def load_log(
     log = Log(
         volume, folder, topic_partition, topic_id, config, segments, start_offset, end_offset, snapshots
     )
-    if damage is not None:
-        log.flushed_offset = log.high_watermark = log.recovery_point = max(found.recovery_point, 0)
-        log.go_offline(damage)
-    elif recovered is not None:
+    if recovered is not None:
         log.adopt(recovered.producers, recovered.epochs)
     return log
 
 
+def _known_topic_id(disk: Disk, folder: str) -> TopicId:
+    try:
+        return _read_topic_id(disk, folder)
+    except (DamageError, OSError):
+        return ZERO_ID
+
+
 def _list_files(disk: Disk, folder: str, now_ms: int) -> tuple[list[Segment], list[int]]:
     """The segments and the offsets of the snapshots in a folder; leftovers are removed."""
-    _finish_swaps(disk, folder)
+    found = [entry.name for entry in disk.entries(folder)]
+    if any(name.endswith(names.SWAP) for name in found):
+        _finish_swaps(disk, folder, found)
+        found = [entry.name for entry in disk.entries(folder)]
     sizes: dict[int, int] = {}
     others: list[tuple[int, str]] = []
-    for entry in disk.entries(folder):
-        if entry.name.endswith((names.DELETED, names.CLEANED, names.TEMPORARY)):
-            disk.remove(f"{folder}/{entry.name}")
-        elif (parsed := names.parse_file_name(entry.name)) is not None:
+    for name in found:
+        if name.endswith((names.DELETED, names.CLEANED, names.TEMPORARY)):
+            disk.remove(f"{folder}/{name}")
+        elif (parsed := names.parse_file_name(name)) is not None:
             if parsed[1] == names.LOG:
-                sizes[parsed[0]] = entry.size
+                sizes[parsed[0]] = disk.file_size(f"{folder}/{name}")
             else:
                 others.append(parsed)
     bases = sorted(sizes)
@@ -125,25 +145,23 @@ def _list_files(disk: Disk, folder: str, now_ms: int) -> tuple[list[Segment], li
     return segments, kept
 
 
-def _finish_swaps(disk: Disk, folder: str) -> None:
+def _finish_swaps(disk: Disk, folder: str, found: list[str]) -> None:
     """Finish what an interrupted compaction had already decided: ``.swap`` files replace what they cover."""
-    entries = disk.entries(folder)
-    swaps = [entry for entry in entries if entry.name.endswith(names.SWAP)]
-    if not swaps:
-        return
+    swaps = [name for name in found if name.endswith(names.SWAP)]
     covered: list[tuple[int, int]] = []
-    for entry in swaps:
-        parsed = names.parse_file_name(entry.name.removesuffix(names.SWAP))
+    for name in swaps:
+        parsed = names.parse_file_name(name.removesuffix(names.SWAP))
         if parsed is not None and parsed[1] == names.LOG:
-            swap = Segment(disk, folder, parsed[0], entry.size, 0, is_active=False, suffix=names.SWAP)
+            size = disk.file_size(f"{folder}/{name}")
+            swap = Segment(disk, folder, parsed[0], size, 0, is_active=False, suffix=names.SWAP)
             covered.append((parsed[0], swap.end_by_walking()))
             swap.close()
-    for entry in entries:
-        parsed = names.parse_file_name(entry.name)
+    for name in found:
+        parsed = names.parse_file_name(name)
         if parsed is not None and any(start <= parsed[0] < end for start, end in covered):
-            disk.remove(f"{folder}/{entry.name}")
-    for entry in swaps:
-        disk.rename(f"{folder}/{entry.name}", f"{folder}/{entry.name.removesuffix(names.SWAP)}")
+            disk.remove(f"{folder}/{name}")
+    for name in swaps:
+        disk.rename(f"{folder}/{name}", f"{folder}/{name.removesuffix(names.SWAP)}")
     disk.sync_folder(folder)
 
 

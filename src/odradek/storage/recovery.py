@@ -106,12 +106,11 @@ def apply_batch(producers: Producers, header: BatchHeader, batch: bytes) -> Abor
 
 
 class Recovered(NamedTuple):
-    """What recovery found. With ``damage`` nothing was changed on disk, and the rest may be incomplete."""
+    """What recovery found."""
 
     log_end_offset: int
     producers: Producers
     epochs: LeaderEpochs
-    damage: DamageError | None
 
 
 class _ScanEnd(NamedTuple):
@@ -134,6 +133,7 @@ def recover(
     """Read everything from the recovery point's segment on, cut a torn tail, rebuild what belongs to it.
 
     ``segments`` and ``snapshots`` are shortened when the tail went. Files are written, but not synced.
+    Raises DamageError for bad bytes below the recovery point, with no log file changed.
     """
     number = max(
         (i for i, segment in enumerate(segments) if segment.base_offset <= recovery_point), default=0
@@ -151,8 +151,7 @@ def recover(
         if next_offset < recovery_point and (end.reason or is_last):
             reason = end.reason or f"the log ends below offset {next_offset}"
             reason += f"; everything below offset {recovery_point} had been flushed"
-            damage = DamageError(segment.path(), end.position, reason)
-            return Recovered(next_offset, producers, epochs, damage)
+            raise DamageError(segment.path(), end.position, reason)
         if end.reason:
             _cut_tail(disk, folder, segments, number, snapshots, end)
         segment.rewrite_transactions(aborted)
@@ -162,9 +161,7 @@ def recover(
     epochs.cut_end(next_offset)
     for offset in [offset for offset in snapshots if offset > next_offset]:
         _remove_snapshot(disk, folder, snapshots, offset)
-    for segment in segments:
-        segment.close()
-    return Recovered(next_offset, producers, epochs, None)
+    return Recovered(next_offset, producers, epochs)
 
 
 def _cut_tail(
