@@ -1,8 +1,7 @@
-import os
 import re
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -45,15 +44,24 @@ def test_a_reader_that_has_gone_is_no_traceback() -> None:
         assert process.stderr.read() == b""
 
 
+@pytest.fixture(scope="module")
+def byte_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A place for byte code, also where writing it is turned off: what users have is compiled."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("byte-code")))
+        yield
+
+
 def import_times(program: str) -> dict[str, int]:
     """Imported modules and their own import time in microseconds, byte code being there already."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-X", "importtime", "-c", program]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = re.findall(r"^import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)$", done.stderr, re.MULTILINE)
     return {name: int(time) for time, name in found}
 
 
+YARDSTICK = "import asyncio, click"
 HEAVY = {"rich", "uvloop", "odradek.app", "odradek.broker", "odradek.storage.log", "yaml", "msgspec"}
 
 
@@ -70,16 +78,14 @@ HEAVY = {"rich", "uvloop", "odradek.app", "odradek.broker", "odradek.storage.log
     ],
     ids=lambda arguments: " ".join(arguments[:2]),
 )
-def test_a_command_imports_only_what_it_needs(
-    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path))
+def test_a_command_imports_only_what_it_needs(arguments: tuple[str, ...], byte_code: None) -> None:
     program = f"from odradek.cli.main import main; main({list(arguments)!r})"
     times = import_times(program)
     assert not {name for name in times if name in HEAVY or name.split(".")[0] in HEAVY}
     if arguments[0] in ("--help", "config", "completion"):
         assert "asyncio" not in times
-    # Busy machines spend more on both, so the ratio is what holds.
-    rounds = [(import_times(program), import_times("import asyncio, click")) for _ in range(3)]
-    own, yardstick = (min(sum(times.values()) for times in column) for column in zip(*rounds, strict=True))
-    assert own < BUDGET_MS / YARDSTICK_MS * yardstick
+    # Busy machines spend more on both, so the ratio is what holds; a burst may still spoil one round.
+    assert any(
+        sum(import_times(program).values()) < BUDGET_MS / YARDSTICK_MS * sum(import_times(YARDSTICK).values())
+        for _ in range(5)
+    )
