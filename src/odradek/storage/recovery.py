@@ -17,11 +17,11 @@ from odradek.records.errors import CorruptBatchError, InvalidRecordsError
 from odradek.records.record import read_records
 from odradek.storage import names
 from odradek.storage.checkpoints import decode_epochs
-from odradek.storage.disk import Disk
+from odradek.storage.disk import Bytes, Disk
 from odradek.storage.epochs import LeaderEpochs
 from odradek.storage.index import LARGEST_RELATIVE_OFFSET
 from odradek.storage.producers import AbortedTransaction, Producers
-from odradek.storage.segment import Place, Segment
+from odradek.storage.segment import Segment
 from odradek.storage.snapshots import SnapshotError, decode_snapshot
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _replay(segment: Segment, start_offset: int, end_offset: int, producers: Pro
             apply_batch(producers, header, batch)
 
 
-def apply_batch(producers: Producers, header: BatchHeader, batch: bytes) -> AbortedTransaction | None:
+def apply_batch(producers: Producers, header: BatchHeader, batch: Bytes) -> AbortedTransaction | None:
     """Take a batch that is in the log into the producers' state; ``batch`` matters for markers only.
 
     Raises the errors of :mod:`odradek.records.errors` for a control batch that cannot be read.
@@ -190,36 +190,63 @@ def _scan(
     aborted: list[AbortedTransaction],
     index_interval_bytes: int,
 ) -> _ScanEnd:
-    """Check every batch of a segment and take it in, up to the first bad byte."""
+    """Check every batch of a segment and take it in, up to the first bad byte.
+
+    Spelled out in line: after a crash it runs for every batch of what may be gigabytes.
+    """
     segment.reset_indexes()
-    position = 0
-    chunk, start = memoryview(b""), 0
-    while position < segment.size:
-        if position + HEADER_SIZE > start + len(chunk):
-            chunk, start = _chunk(segment, position, _SCAN_BYTES), position
-        reason, size = _check_header(segment, chunk[position - start :], position, next_offset)
-        if reason:
+    unpack, end, base = HEADER.unpack_from, segment.size, segment.base_offset
+    latest_epoch, youngest = epochs.latest, -1
+    position = start = 0
+    chunk = memoryview(b"")
+    while position < end:
+        at = position - start
+        if at + HEADER_SIZE > len(chunk):
+            chunk, start, at = _chunk(segment, position, _SCAN_BYTES), position, 0
+            if len(chunk) < HEADER_SIZE:
+                return _ScanEnd(position, next_offset, f"{len(chunk)} bytes are too few for a batch")
+        header = unpack(chunk, at)
+        # fmt: off
+        (base_offset, length, epoch, magic, crc, _, delta, _, max_timestamp,
+         producer_id, _, _, _) = header
+        # fmt: on
+        size = length + LENGTH_OVERHEAD
+        last_offset = base_offset + delta
+        if (
+            magic != MAGIC
+            or size < HEADER_SIZE
+            or size > end - position
+            or base_offset < next_offset
+            or delta < 0
+            or last_offset - base > LARGEST_RELATIVE_OFFSET
+        ):
+            reason = _describe(BatchHeader._make(header), end - position, next_offset, base)
             return _ScanEnd(position, next_offset, reason)
-        if position + size > start + len(chunk):
-            chunk, start = _chunk(segment, position, max(size, _SCAN_BYTES)), position
-        batch = chunk[position - start : position - start + size]
-        header = BatchHeader._make(HEADER.unpack_from(batch))
-        computed = crc32c(batch[CRC_START:])
-        if computed != header.crc:
-            reason = f"CRC {header.crc:#010x} stored, {computed:#010x} computed"
+        if at + size > len(chunk):
+            chunk, start, at = _chunk(segment, position, max(size, _SCAN_BYTES)), position, 0
+        computed = crc32c(chunk[at + CRC_START : at + size])
+        if computed != crc:
+            reason = f"CRC {crc:#010x} stored, {computed:#010x} computed"
             return _ScanEnd(position, next_offset, reason)
-        try:
-            if header.producer_id >= 0:
-                ended = apply_batch(producers, header, bytes(batch) if header.is_control else b"")
-                if ended is not None:
-                    aborted.append(ended)
-        except (CorruptBatchError, InvalidRecordsError) as error:
-            return _ScanEnd(position, next_offset, str(error))
-        if header.partition_leader_epoch > epochs.latest:
-            epochs.assign(header.partition_leader_epoch, header.base_offset)
-        place = Place(position, header.base_offset, size, header.last_offset)
-        segment.note_batch(place, header.max_timestamp, index_interval_bytes)
-        next_offset = header.next_offset
+        if producer_id >= 0:
+            try:
+                ended = apply_batch(producers, BatchHeader._make(header), chunk[at : at + size])
+            except (CorruptBatchError, InvalidRecordsError) as error:
+                return _ScanEnd(position, next_offset, str(error))
+            if ended is not None:
+                aborted.append(ended)
+        if epoch > latest_epoch:
+            epochs.assign(epoch, base_offset)
+            latest_epoch = epoch
+        if max_timestamp > youngest:
+            youngest = segment.max_timestamp = max_timestamp
+            segment.max_timestamp_offset = last_offset
+        if position == 0:
+            segment.first_timestamp = max_timestamp
+        if segment.bytes_since_index > index_interval_bytes:
+            segment.add_index_entry(last_offset, position)
+        segment.bytes_since_index += size
+        next_offset = last_offset + 1
         position += size
     return _ScanEnd(position, next_offset, "")
 
@@ -228,21 +255,14 @@ def _chunk(segment: Segment, position: int, length: int) -> memoryview:
     return memoryview(segment.read(position, min(length, segment.size - position)))
 
 
-def _check_header(segment: Segment, chunk: memoryview, position: int, next_offset: int) -> tuple[str, int]:
-    """(why there is no batch at the chunk's start or "", its size)."""
-    left = segment.size - position
-    if left < HEADER_SIZE:
-        return f"{left} bytes are too few for a batch", 0
-    header = BatchHeader._make(HEADER.unpack_from(chunk))
-    size = header.length + LENGTH_OVERHEAD
+def _describe(header: BatchHeader, left: int, next_offset: int, base_offset: int) -> str:
+    """Why there is no batch where ``header`` was read."""
     if header.magic != MAGIC:
-        return f"magic {header.magic} is not {MAGIC}", 0
-    if size < HEADER_SIZE or size > left:
-        return f"length {header.length} does not fit the {left} bytes left", 0
+        return f"magic {header.magic} is not {MAGIC}"
+    if not HEADER_SIZE <= header.size <= left:
+        return f"length {header.length} does not fit the {left} bytes left"
     if header.base_offset < next_offset:
-        return f"base offset {header.base_offset} does not ascend, {next_offset} was to come", 0
-    if not 0 <= header.last_offset_delta <= LARGEST_RELATIVE_OFFSET:
-        return f"last offset delta {header.last_offset_delta} is impossible", 0
-    if header.last_offset - segment.base_offset > LARGEST_RELATIVE_OFFSET:
-        return f"offset {header.last_offset} is too far from the segment's base", 0
-    return "", size
+        return f"base offset {header.base_offset} does not ascend, {next_offset} was to come"
+    if header.last_offset_delta < 0:
+        return f"last offset delta {header.last_offset_delta} is impossible"
+    return f"offset {header.last_offset} is too far from the segment's base {base_offset}"
