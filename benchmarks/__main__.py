@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import machine, report, results
 from benchmarks.admin import BrokerError
-from benchmarks.brokers import Broker, running_kafka, running_odradek
+from benchmarks.brokers import Broker, compile_odradek, running_kafka, running_odradek
 from benchmarks.cases import CASES, Case, by_name
 from benchmarks.generator import Generator, GeneratorError, compile_generator
 from benchmarks.host_memory import host_takes_back_free_memory, kept_from_the_host
@@ -121,6 +121,7 @@ def run(options: argparse.Namespace) -> int:
     cases = selected(options.only)
     records = options.records or (20_000 if quick else 500_000)
     program, jars = compile_generator(), kafka_jars()
+    compile_odradek()
     cores = sorted(os.sched_getaffinity(0))
     pinned = options.pin != "none" and len(cores) > 1
     hold = host_takes_back_free_memory() and not quick
