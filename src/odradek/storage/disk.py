@@ -192,13 +192,18 @@ def write_all(disk: Disk, fd: int, data: Bytes, position: int) -> None:
 
 def replace_file(disk: Disk, path: str, content: bytes) -> None:
     """Put ``content`` in the place of ``path``, atomically and durably."""
-    temporary = path + ".tmp"
-    fd = disk.open(temporary, create=True)
+    write_temporary(disk, path, content, sync=True)
+    disk.rename(path + ".tmp", path)
+    disk.sync_folder(os.path.dirname(path))
+
+
+def write_temporary(disk: Disk, path: str, content: bytes, *, sync: bool = False) -> None:
+    """Write ``content`` beside ``path``, to be renamed to it once it is durable."""
+    fd = disk.open(path + ".tmp", create=True)
     try:
         disk.truncate(fd, 0)
         write_all(disk, fd, content, 0)
-        disk.sync(fd)
+        if sync:
+            disk.sync(fd)
     finally:
         disk.close(fd)
-    disk.rename(temporary, path)
-    disk.sync_folder(os.path.dirname(path))

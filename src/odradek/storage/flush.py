@@ -6,9 +6,10 @@ descriptors and touches no log. FORMAT.md, "Order of writes", says what must be 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from odradek.storage.disk import Disk, replace_file
+from odradek.storage.disk import Disk, replace_file, write_temporary
 
 if TYPE_CHECKING:
     from odradek.storage.log_state import LogState
@@ -67,22 +68,37 @@ class FlushTicket:
 
     def run(self) -> None:
         """Sync everything; in any thread, once. A failure stays with the item that it concerns."""
-        for item in self.items:
-            try:
-                for path, content in item.files:
-                    replace_file(self._disk, path, content)
-            except OSError as error:
-                item.file_error = error
-        if not self._sync_file_system():
+        replaced_many = self._replace_files()
+        many = replaced_many or sum(len(item.fds) for item in self.items) >= SYNC_FILE_SYSTEM_FROM
+        if not (many and self._sync_file_system()):
             self._sync_each()
         for item in self.items:
             for fd in item.fds:
                 self._disk.close(fd)
             item.fds = []
 
+    def _replace_files(self) -> bool:
+        """Put the small files in place; whether only syncing the file system makes their names durable."""
+        items = [item for item in self.items if item.files]
+        if sum(len(item.files) for item in items) >= SYNC_FILE_SYSTEM_FROM:
+            if self._for_each_file(items, write_temporary) and self._sync_file_system():
+                self._for_each_file(items, lambda disk, path, _: disk.rename(path + ".tmp", path))
+                return True
+            for item in items:
+                item.file_error = None
+        self._for_each_file(items, replace_file)
+        return False
+
+    def _for_each_file(self, items: list[FlushItem], action: Callable[[Disk, str, bytes], None]) -> bool:
+        for item in items:
+            try:
+                for path, content in item.files:
+                    action(self._disk, path, content)
+            except OSError as error:
+                item.file_error = error
+        return all(item.file_error is None for item in items)
+
     def _sync_file_system(self) -> bool:
-        if sum(len(item.fds) for item in self.items) < SYNC_FILE_SYSTEM_FROM:
-            return False
         try:
             return self._disk.sync_file_system(self._file_system_fd)
         except OSError:

@@ -106,7 +106,7 @@ def _load_log(
         volume, folder, topic_partition, topic_id, config, segments, start_offset, end_offset, snapshots
     )
     if recovered is not None:
-        log.adopt(recovered.producers, recovered.epochs)
+        log.adopt(recovered, min(point, end_offset))
     return log
 
 

@@ -293,6 +293,8 @@ class Log(LogFiles):
 
     def _limit(self, segment: Segment, start: int, upper_offset: int) -> tuple[Segment, int, int, int]:
         """Segment, start, end and next offset of what may be read from a place below ``upper_offset``."""
+        if segment is not self.active:
+            self.volume.touch(segment)
         if start >= segment.size and segment is not self.active:
             segment, start = self._successor(segment), 0
         committed, at_segment, position = self._committed

@@ -20,6 +20,7 @@ class LogFiles(LogState):
             segment.open()
             if not segment.are_indexes_loaded:
                 segment.load_times()
+                _ = segment.time_index
                 found = segment.next_offset()
                 if found != self.log_end_offset:
                     reason = f"the last batch ends below offset {found}, expected {self.log_end_offset}"

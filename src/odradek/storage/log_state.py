@@ -16,7 +16,7 @@ from odradek.storage.epochs import LeaderEpochs
 from odradek.storage.flush import FlushItem
 from odradek.storage.index import LARGEST_RELATIVE_OFFSET
 from odradek.storage.producers import Producers
-from odradek.storage.recovery import load_epochs, load_producers
+from odradek.storage.recovery import Recovered, load_epochs, load_producers
 from odradek.storage.segment import Segment
 from odradek.storage.volume import Volume
 
@@ -149,11 +149,18 @@ class LogState:
             self._producers = load_producers(self)
         return self._producers
 
-    def adopt(self, producers: Producers, epochs: LeaderEpochs) -> None:
-        """Take over what recovery found, instead of reading it again."""
-        self._producers = producers
-        self._epochs = epochs
-        self._epoch = epochs.latest
+    def adopt(self, recovered: Recovered, recovery_point: int) -> None:
+        """Take over what recovery found, instead of reading it again.
+
+        The old ``recovery_point`` counts on until leader epochs that only the log knew are written.
+        """
+        self._producers = recovered.producers
+        self._epochs = recovered.epochs
+        self._epoch = recovered.epochs.latest
+        if recovered.epochs_changed:
+            self.recovery_point = recovery_point
+            self._pending_epochs = True
+            self.request_flush()
 
     def expire_producers(self, now_ms: int, expiration_ms: int) -> int:
         """See :meth:`Producers.expire`; what is not in memory stays as it is."""
@@ -224,15 +231,13 @@ class LogState:
         if item.file_error is not None:
             self._pending_epochs = True
             self.request_flush()
-        if (
-            self.offline is not None
-            or item.end_offset <= self.flushed_offset
-            or item.truncations != self._truncations
-        ):
+        if self.offline is not None or item.truncations != self._truncations:
             return False
-        self.flushed_offset = item.end_offset
         if item.file_error is None:
             self.recovery_point = item.end_offset
+        if item.end_offset <= self.flushed_offset:
+            return False
+        self.flushed_offset = item.end_offset
         assert item.place is not None
         self._committed = (item.end_offset, *item.place)
         if self.is_strict and item.end_offset > self.high_watermark:

@@ -34,6 +34,8 @@ def find_offset_by_timestamp(log: Log, timestamp_ms: int, upper_offset: int) -> 
             if segment.size:
                 segment.load_times()
                 if segment.max_timestamp >= timestamp_ms:
+                    if segment is not log.active:
+                        log.volume.touch(segment)
                     found = _find_in_segment(segment, timestamp_ms, log.log_start_offset)
                     if found is not None:
                         return found if found.offset < upper_offset else None
@@ -66,6 +68,8 @@ def max_timestamp_offset(log: Log, upper_offset: int) -> TimestampOffset | None:
                 segment.load_times()
                 if youngest is None or segment.max_timestamp > youngest.max_timestamp:
                     youngest = segment
+        if youngest is not None and youngest is not log.active:
+            log.volume.touch(youngest)
         found = _find_youngest(youngest) if youngest is not None else None
     except (DamageError, OSError) as error:
         raise log.failed(error) from error

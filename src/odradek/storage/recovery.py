@@ -106,11 +106,12 @@ def apply_batch(producers: Producers, header: BatchHeader, batch: Bytes) -> Abor
 
 
 class Recovered(NamedTuple):
-    """What recovery found."""
+    """What recovery found; ``epochs_changed`` says that their file is not up to date."""
 
     log_end_offset: int
     producers: Producers
     epochs: LeaderEpochs
+    epochs_changed: bool
 
 
 class _ScanEnd(NamedTuple):
@@ -140,6 +141,7 @@ def recover(
     )
     next_offset = segments[number].base_offset
     epochs = load_epochs(disk, folder, 1 << 63)
+    noted = list(epochs.entries)
     producers = producers_as_of(topic_partition, disk, folder, segments, snapshots, next_offset)
     while number < len(segments):
         segment = segments[number]
@@ -161,7 +163,7 @@ def recover(
     epochs.cut_end(next_offset)
     for offset in [offset for offset in snapshots if offset > next_offset]:
         _remove_snapshot(disk, folder, snapshots, offset)
-    return Recovered(next_offset, producers, epochs)
+    return Recovered(next_offset, producers, epochs, epochs.entries != noted)
 
 
 def _cut_tail(

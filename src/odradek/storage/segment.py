@@ -189,19 +189,22 @@ class Segment:
 
     @property
     def are_indexes_loaded(self) -> bool:
-        return self._offset_index is not None
+        """Whether batches can be appended."""
+        return self._offset_index is not None and self._time_index is not None
 
     @property
     def offset_index(self) -> OffsetIndex:
+        """Read from its file when it is first asked for; made anew when that is missing or implausible."""
         if self._offset_index is None:
-            self._load_indexes()
+            self._load_offset_index()
         assert self._offset_index is not None
         return self._offset_index
 
     @property
     def time_index(self) -> TimeIndex:
+        """Like :attr:`offset_index`."""
         if self._time_index is None:
-            self._load_indexes()
+            self._load_time_index()
         assert self._time_index is not None
         return self._time_index
 
@@ -225,23 +228,32 @@ class Segment:
             for transaction in aborted:
                 self.transaction_index.append(transaction)
 
-    def _load_indexes(self) -> None:
-        try:
-            offsets = OffsetIndex(self.base_offset, self._index_bytes(names.OFFSET_INDEX))
-            times = TimeIndex(self.base_offset, self._index_bytes(names.TIME_INDEX))
-        except OSError:
-            self.rebuild_indexes()
-            return
-        if not (offsets.is_plausible(self.size) and times.is_plausible()):
-            self.rebuild_indexes()
-            return
-        self._offset_index, self._time_index = offsets, times
-        last_time, last_offset = times.last(), offsets.last()
-        self.max_timestamp, self.max_timestamp_offset = last_time or (-1, self.base_offset)
-        self.bytes_since_index = self.size - (last_offset[1] if last_offset else 0)
+    def _load_offset_index(self) -> None:
+        content = self._index_bytes(names.OFFSET_INDEX)
+        if content is not None:
+            index = OffsetIndex(self.base_offset, content)
+            if index.is_plausible(self.size):
+                self._offset_index = index
+                last = index.last()
+                self.bytes_since_index = self.size - (last[1] if last else 0)
+                return
+        self.rebuild_indexes()
 
-    def _index_bytes(self, suffix: str) -> Bytes:
-        content = self.disk.read_file(self.path(suffix))
+    def _load_time_index(self) -> None:
+        content = self._index_bytes(names.TIME_INDEX)
+        if content is not None:
+            index = TimeIndex(self.base_offset, content)
+            if index.is_plausible():
+                self._time_index = index
+                self.max_timestamp, self.max_timestamp_offset = index.last() or (-1, self.base_offset)
+                return
+        self.rebuild_indexes()
+
+    def _index_bytes(self, suffix: str) -> Bytes | None:
+        try:
+            content = self.disk.read_file(self.path(suffix))
+        except FileNotFoundError:
+            return None
         return bytearray(content) if self.is_active else content
 
     def rebuild_indexes(self, interval_bytes: int = 4096) -> None:
@@ -307,7 +319,7 @@ class Segment:
     def load_times(self) -> None:
         """Find the first batch's timestamp and the youngest one, if they are not known yet."""
         if self.max_timestamp == UNKNOWN_TIMESTAMP:
-            self._load_indexes()
+            self._load_time_index()
         if self.first_timestamp == UNKNOWN_TIMESTAMP:
             header = self.read(0, HEADER_SIZE) if self.size >= HEADER_SIZE else None
             self.first_timestamp = int.from_bytes(header[35:43], "big", signed=True) if header else -1

@@ -12,8 +12,11 @@ from odradek.storage.flush import FlushItem, FlushTicket
 
 if TYPE_CHECKING:
     from odradek.storage.log_state import LogState
+    from odradek.storage.segment import Segment
 
 DAY_MS = 86_400_000
+SEALED_SEGMENTS_OPEN = 64
+"""So many sealed segments keep descriptor, mapping and indexes; readers of the past are few."""
 
 
 class Volume:
@@ -24,6 +27,7 @@ class Volume:
     """
 
     __slots__ = (
+        "_opened",
         "dirty",
         "disk",
         "file_system_fd",
@@ -57,7 +61,19 @@ class Volume:
         self.log_starts_changed = False
         self.log_start_checkpoint: Callable[[], tuple[str, bytes]] | None = None
         """Path and content of the log start checkpoint; the next flush writes it when a start changed."""
+        self._opened: dict[Segment, None] = {}
         self.in_flight: FlushTicket | None = None
+
+    def touch(self, segment: Segment) -> None:
+        """Note that a sealed segment was used; the one that was not for longest gives its resources back."""
+        opened = self._opened
+        opened.pop(segment, None)
+        opened[segment] = None
+        if len(opened) > SEALED_SEGMENTS_OPEN:
+            oldest = next(iter(opened))
+            del opened[oldest]
+            if not oldest.is_active:
+                oldest.close()
 
     def write_recovery_points(self) -> None:
         """Write the recovery point checkpoint right here. Raises ``OSError``."""

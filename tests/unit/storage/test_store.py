@@ -109,6 +109,33 @@ def test_after_a_crash_everything_in_the_files_is_there_and_flushed(opener: Open
     assert log.topic_id
 
 
+def test_leader_epochs_that_only_the_log_knew_are_kept(opener: Opener, store: LogStore) -> None:
+    log = make_log(store)
+    append(log, b"a", leader_epoch=3)
+    append(log, b"b", leader_epoch=5)
+    crash(store)
+    again = opener()
+    again.write_checkpoints()
+    crash(again)
+    again = opener()
+    closed(again)
+    log = opener().logs[T0]
+    assert log.epochs.entries == [(3, 0), (5, 1)]
+    assert Path(log.folder, "leader-epoch-checkpoint").read_text() == "0\n2\n3 0\n5 1\n"
+
+
+def test_sealed_segments_are_not_all_kept_open(store: LogStore) -> None:
+    log = make_log(store, SMALL.with_changes(segment_bytes=200))
+    for _ in range(100):
+        append(log, b"v" * 100)
+    store.flush(NOW_MS)
+    assert len(log.segments) == 100
+    assert len(values_of(log)) == 100
+    assert sum(segment.fd >= 0 for segment in log.segments) <= 65
+    assert log.find_offset_by_timestamp(0, 100) is not None
+    assert values_of(log) == [b"v" * 100] * 100
+
+
 def test_checkpoints_are_kafkas(store: LogStore) -> None:
     one, two = make_log(store), make_log(store, partition=TopicPartition("u.v_w-x", 12))
     append(one, b"a", b"b")
