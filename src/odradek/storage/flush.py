@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from odradek.storage.log_state import LogState
     from odradek.storage.segment import Segment
 
-SYNC_FILE_SYSTEM_FROM = 16
-"""From so many files on, one ``syncfs`` is cheaper than syncing each."""
+SYNC_FILE_SYSTEM_FROM = 6
+"""From so many files on one ``syncfs`` is taken, though it syncs what others wrote, too."""
 
 
 class FlushItem:
