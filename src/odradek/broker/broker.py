@@ -124,7 +124,10 @@ class Broker:
             elif client_id_length == 0:
                 client_id = ""
             if version >= api.request_flexible_from:
-                position = skip_tags(frame, position + 1, frame[position])
+                tags = frame[position]
+                position += 1
+                if tags:
+                    position = skip_tags(frame, position, tags)
             if not api.is_loaded:
                 api.load()
             request, _ = api.decode(frame, position, version)
