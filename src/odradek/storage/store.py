@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import cast
 
 from odradek.core.clock import Clock
-from odradek.core.errors import StartupError
+from odradek.core.errors import ApiError, DamageError, StartupError
 from odradek.core.ids import Randomness, TopicId, TopicPartition, id_text, new_id
 from odradek.storage import names
 from odradek.storage.checkpoints import (
@@ -234,11 +234,22 @@ class LogStore:
         """Delete what ``retention.ms`` and ``retention.bytes`` say; the bytes that went."""
         gone = 0
         for log in list(self.logs.values()):
-            if log.offline is None and (plan := retention_plan(log, now_ms)) is not None:
-                if plan.roll:
-                    log.roll(now_ms)
-                gone += log.delete_segments_before(plan.delete_before)
+            if log.offline is None:
+                try:
+                    gone += self._retain(log, now_ms)
+                except (DamageError, OSError) as error:
+                    log.failed(error)
+                except ApiError:
+                    continue  # no room for a new segment: the old ones of other logs may make some
         return gone
+
+    def _retain(self, log: Log, now_ms: int) -> int:
+        plan = retention_plan(log, now_ms)
+        if plan is None:
+            return 0
+        if plan.roll:
+            log.roll(now_ms)
+        return log.delete_segments_before(plan.delete_before)
 
     def expire_producers(self, now_ms: int) -> int:
         """Forget producers quiet for ``producer.id.expiration.ms``, in logs where any are in memory."""
@@ -302,12 +313,10 @@ class LogStore:
                     log.write_closing_files()
                 self.flush(now_ms)
                 self.write_checkpoints()
+                if all(log.is_settled for log in self.logs.values()):
+                    marker = encode_clean_shutdown(self.broker_epoch)
+                    replace_file(self.disk, f"{self.folder}/{names.CLEAN_SHUTDOWN}", marker)
         finally:
             for log in self.logs.values():
                 log.close()
-            try:
-                if clean and all(log.is_settled for log in self.logs.values()):
-                    marker = encode_clean_shutdown(self.broker_epoch)
-                    replace_file(self.disk, f"{self.folder}/{names.CLEAN_SHUTDOWN}", marker)
-            finally:
-                self.disk.close(self._lock)
+            self.disk.close(self._lock)

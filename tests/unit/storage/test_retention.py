@@ -1,12 +1,14 @@
 """Retention by time and size, and deletion of whole segments."""
 
+import errno
 import os
 
+from odradek.core.ids import TopicPartition
 from odradek.storage.log import Log
 from odradek.storage.retention import retention_plan
 from odradek.storage.store import LogStore
 
-from .conftest import NOW_MS, SMALL, append, make_log, values_of
+from .conftest import NOW_MS, SMALL, FaultyDisk, Opener, append, make_log, values_of
 
 DAY_MS = 86_400_000
 
@@ -85,3 +87,22 @@ def test_deleting_below_an_offset(store: LogStore) -> None:
     assert log.log_start_offset == log.segments[0].base_offset < third
     assert log.delete_segments_before(10**9) > 0
     assert len(log.segments) == 1
+
+
+def test_one_log_that_cannot_be_looked_at_does_not_stop_the_others(opener: Opener) -> None:
+    disk = FaultyDisk()
+    store = opener(disk)
+    broken = filled(store, retention_ms=DAY_MS)
+    full = make_log(store, SMALL.with_changes(retention_ms=DAY_MS), TopicPartition("u", 0))
+    append(full, b"v")
+    store.flush(NOW_MS)
+    for segment in broken.segments[:-1]:
+        segment.close()
+        segment.max_timestamp = -2
+        os.unlink(segment.path(".timeindex"))
+    disk.faults = [("open", errno.EIO), ("open", errno.ENOSPC)]
+    store.apply_retention(NOW_MS + 9 * DAY_MS)
+    assert broken.offline is not None
+    assert full.offline is None
+    assert store.apply_retention(NOW_MS + 9 * DAY_MS) > 0
+    assert full.log_start_offset == 1

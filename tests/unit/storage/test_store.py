@@ -1,5 +1,6 @@
 """The data folder: lock, identity, checkpoints, clean and unclean stops, deletion."""
 
+import errno
 import json
 import os
 import random
@@ -13,7 +14,7 @@ from odradek.core.errors import DamageError, StartupError
 from odradek.core.ids import TopicPartition, id_text
 from odradek.storage.store import LogStore
 
-from .conftest import NOW_MS, SMALL, T0, Opener, append, crash, make_log, values_of
+from .conftest import NOW_MS, SMALL, T0, FaultyDisk, Opener, append, crash, make_log, values_of
 
 
 def closed(store: LogStore) -> None:
@@ -250,6 +251,24 @@ def test_a_volume_with_an_offline_log_gets_no_clean_marker(opener: Opener, store
     again = opener()
     assert not again.was_clean
     assert again.logs[T0].log_end_offset == 1
+
+
+def test_a_stop_that_finds_no_room_is_no_clean_one(opener: Opener) -> None:
+    disk = FaultyDisk()
+    store = opener(disk)
+    append(make_log(store), b"a")
+    store.flush(NOW_MS)
+    store.write_checkpoints()
+    append(store.logs[T0], b"b")
+    store.flush(NOW_MS)
+    calls = [("pwrite", 0)] * 3 + [("pwrite", errno.ENOSPC)]  # two indexes and a snapshot fit
+    disk.faults = calls
+    with pytest.raises(OSError, match="ENOSPC"):
+        store.close(NOW_MS)
+    store._lock = -1
+    again = opener()
+    assert not again.was_clean
+    assert again.logs[T0].log_end_offset == 2
 
 
 def test_unused_folders_of_segments(opener: Opener, store: LogStore) -> None:
