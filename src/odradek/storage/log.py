@@ -28,7 +28,7 @@ _unpack_offset = Struct(">q").unpack_from
 _patch = Struct(">qii").pack_into
 _new_kept_batch = tuple.__new__
 _PLAIN_ATTRIBUTES = frozenset([*range(5), *(codec | TRANSACTIONAL_FLAG for codec in range(5))])
-_PLACES_KEPT = 64
+_PLACES_KEPT = 16
 """Positions remembered of where readers will go on, so that they need no index."""
 
 

@@ -74,7 +74,7 @@ def test_places_are_remembered_for_few_readers_only(filled: Log) -> None:
     for _ in range(10):
         for offset in range(31):
             filled.read(offset, 1, 30)
-    assert len(filled._places) <= 64
+    assert len(filled._places) <= 16
 
 
 def test_views_stay_valid_when_their_segment_goes(filled: Log) -> None:
