@@ -56,6 +56,14 @@ class AppendResult(NamedTuple):
     duplicate: bool
 
 
+class _Admitted(NamedTuple):
+    """A producer's batch that was looked at closely: a marker, a duplicate, or plain data."""
+
+    header: BatchHeader
+    marker: EndTransactionMarker | None
+    duplicate: AppendResult | None
+
+
 class ReadResult(NamedTuple):
     """Whole batches, back to back. ``next_offset`` is where the next read goes on."""
 
@@ -123,10 +131,9 @@ class Log(LogFiles):
             raise _too_large_for_segment(size, config.segment_bytes)
 
         producer = None
-        marker = None
+        admitted: _Admitted | None = None
         if producer_id >= 0:
-            producers = self._producers or self.producers
-            producer = producers.by_id.get(producer_id)
+            producer = (self._producers or self.producers).by_id.get(producer_id)
             if (
                 producer is None
                 or producer.epoch != producer_epoch
@@ -135,14 +142,9 @@ class Log(LogFiles):
                 or sequence != (producer.last_sequence + 1) & 0x7FFFFFFF
             ):
                 producer = None
-                header = BatchHeader._make(_unpack_header(records))
-                if header.is_control:
-                    marker = self._check_marker(records, header)
-                else:
-                    kept = producers.check(header, sequenced=origin == CLIENT, verified=verified)
-                    if kept is not None:
-                        start = self.log_start_offset
-                        return AppendResult(kept.first_offset, kept.last_offset, kept.timestamp, start, True)
+                admitted = self._admit(records, origin, verified)
+                if admitted.duplicate is not None:
+                    return admitted.duplicate
 
         segment = self.active
         position = segment.size
@@ -168,22 +170,16 @@ class Log(LogFiles):
         if max_timestamp > segment.max_timestamp:
             segment.max_timestamp = max_timestamp
             segment.max_timestamp_offset = last_offset
-        if not position:
-            segment.first_timestamp = max_timestamp
-            self._set_roll_limits()
-        if segment.bytes_since_index > config.index_interval_bytes:
-            segment.add_index_entry(last_offset, position)
-            if segment.is_index_full(config.segment_index_bytes):
-                self._set_roll_limits()
+        if not position or segment.bytes_since_index > config.index_interval_bytes:
+            self._index_batch(segment, position, last_offset, max_timestamp)
         segment.bytes_since_index += size
         if producer is not None:
-            kept = _new_kept_batch(
-                KeptBatch, ((sequence + delta) & 0x7FFFFFFF, last_offset, delta, max_timestamp)
-            )
+            last_sequence = (sequence + delta) & 0x7FFFFFFF
+            kept = _new_kept_batch(KeptBatch, (last_sequence, last_offset, delta, max_timestamp))
             producer.add(kept)
             producer.seen_ms = now_ms
-        elif producer_id >= 0:
-            self._note_producer(header._replace(base_offset=first_offset), marker, now_ms)
+        elif admitted is not None:
+            self._note_producer(admitted, first_offset, now_ms)
         if leader_epoch != self._epoch:
             self._start_epoch(leader_epoch, first_offset)
         if self.is_strict:
@@ -195,6 +191,27 @@ class Log(LogFiles):
         append_time = now_ms if not is_plain and config.timestamp_type else -1
         return AppendResult(first_offset, last_offset, append_time, self.log_start_offset, False)
 
+    def _index_batch(self, segment: Segment, position: int, last_offset: int, max_timestamp: int) -> None:
+        """After the first batch of a segment, and after each that is due for an index entry."""
+        if not position:
+            segment.first_timestamp = max_timestamp
+        if segment.bytes_since_index > self._config.index_interval_bytes:
+            segment.add_index_entry(last_offset, position)
+        if not position or segment.is_index_full(self._config.segment_index_bytes):
+            self._set_roll_limits()
+
+    def _admit(self, records: memoryview, origin: Origin, verified: bool) -> _Admitted:
+        """Check a batch of a producer that does not simply go on; whether it is here already."""
+        header = BatchHeader._make(_unpack_header(records))
+        if header.is_control:
+            return _Admitted(header, self._check_marker(records, header), None)
+        kept = self.producers.check(header, sequenced=origin == CLIENT, verified=verified)
+        if kept is None:
+            return _Admitted(header, None, None)
+        start = self.log_start_offset
+        duplicate = AppendResult(kept.first_offset, kept.last_offset, kept.timestamp, start, True)
+        return _Admitted(header, None, duplicate)
+
     def _check_marker(self, records: memoryview, header: BatchHeader) -> EndTransactionMarker | None:
         try:
             marker = read_marker(read_records(records)[0])
@@ -204,11 +221,12 @@ class Log(LogFiles):
             self.producers.check_marker(header, marker)
         return marker
 
-    def _note_producer(self, header: BatchHeader, marker: EndTransactionMarker | None, now_ms: int) -> None:
+    def _note_producer(self, admitted: _Admitted, first_offset: int, now_ms: int) -> None:
+        header = admitted.header._replace(base_offset=first_offset)
         if not header.is_control:
             self.producers.add(header, now_ms)
-        elif marker is not None:
-            aborted = self.producers.end_transaction(header, marker, header.max_timestamp)
+        elif admitted.marker is not None:
+            aborted = self.producers.end_transaction(header, admitted.marker, header.max_timestamp)
             if aborted is not None:
                 self._index_aborted(aborted)
 
