@@ -2,10 +2,8 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from functools import partial
 
 from odradek.core.clock import Clock
-from odradek.storage.disk import replace_file
 from odradek.storage.store import LogStore
 
 log = logging.getLogger("odradek.maintenance")
@@ -49,10 +47,7 @@ class Maintenance:
         return chores
 
     def _checkpoint(self) -> Iterable[Chore]:
-        disk = self._store.disk
-        return [
-            partial(replace_file, disk, path, content) for path, content in self._store.checkpoint_files()
-        ]
+        return self._store.checkpoint_writes()
 
     def _retain(self) -> Iterable[Chore]:
         gone = self._store.apply_retention(self._clock.now_ms())

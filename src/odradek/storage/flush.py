@@ -36,7 +36,7 @@ class FlushItem:
 
     def __init__(
         self,
-        log: LogState | None,
+        log: LogState,
         end_offset: int,
         fds: list[int],
         files: list[tuple[str, bytes]],
@@ -59,15 +59,28 @@ class FlushItem:
 class FlushTicket:
     """One flush under way."""
 
-    __slots__ = ("_disk", "_file_system_fd", "items")
+    __slots__ = ("_checkpoint", "_disk", "_file_system_fd", "checkpoint_error", "items")
 
-    def __init__(self, disk: Disk, file_system_fd: int, items: list[FlushItem]) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        file_system_fd: int,
+        items: list[FlushItem],
+        checkpoint: Callable[[], None] | None = None,
+    ) -> None:
         self._disk = disk
         self._file_system_fd = file_system_fd
         self.items = items
+        self._checkpoint = checkpoint
+        self.checkpoint_error: OSError | None = None
 
     def run(self) -> None:
         """Sync everything; in any thread, once. A failure stays with the item that it concerns."""
+        if self._checkpoint is not None:
+            try:
+                self._checkpoint()
+            except OSError as error:
+                self.checkpoint_error = error
         replaced_many = self._replace_files()
         many = replaced_many or sum(len(item.fds) for item in self.items) >= SYNC_FILE_SYSTEM_FROM
         if not (many and self._sync_file_system()):

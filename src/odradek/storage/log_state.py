@@ -204,19 +204,21 @@ class LogState:
         return 0 <= self._unflushed_since_ms <= now_ms - self._config.flush_ms
 
     def begin_flush(self) -> FlushItem:
-        """What has to be synced so that the log is durable up to its present end."""
+        """What has to be synced so that the log is durable up to its present end. Raises ``OSError``, and
+        then nothing has changed."""
+        active = self.active
+        is_growing = active.fd != NOT_READY and self.log_end_offset > self.flushed_offset
+        # First, as it may fail: nothing that waits for this flush must get lost then.
+        grown = [self.volume.disk.duplicate(active.fd)] if self.offline is None and is_growing else []
         self._dirty = False
         self._unflushed_since_ms = -1
         self.volume.timed.discard(self)
-        fds, self._pending_fds = self._pending_fds, []
+        fds, self._pending_fds = self._pending_fds + grown, []
         folders, self._pending_folders = self._pending_folders, set()
         files: list[tuple[str, bytes]] = []
         if self._pending_epochs and self._epochs is not None:
             self._pending_epochs = False
             files.append((f"{self.folder}/{names.LEADER_EPOCHS}", encode_epochs(self._epochs.entries)))
-        active = self.active
-        if self.offline is None and active.fd != NOT_READY and self.log_end_offset > self.flushed_offset:
-            fds.append(self.volume.disk.duplicate(active.fd))
         item = FlushItem(self, self.log_end_offset, fds, files, sorted(folders))
         item.place = (active, active.size)
         item.truncations = self._truncations
@@ -228,7 +230,7 @@ class LogState:
             reason = f"a flush failed, what is on disk is unknown: {item.error}"
             self.go_offline(DamageError(self.active.path(), self.active.size, reason))
             return False
-        if item.file_error is not None:
+        if item.file_error is not None and self.offline is None:
             self._pending_epochs = True
             self.request_flush()
         if self.offline is not None or item.truncations != self._truncations:

@@ -38,6 +38,7 @@ class LogStore:
     __slots__ = (
         "_garbage",
         "_lock",
+        "_stale",
         "broker_epoch",
         "cluster_id",
         "directory_id",
@@ -62,6 +63,8 @@ class LogStore:
         self._lock = lock
         self._garbage: list[tuple[int, str]] = []
         """(when it may go, monotonic; path)"""
+        self._stale: set[TopicPartition] = set()
+        """Deleted partitions that the checkpoints on disk may still name."""
         volume.log_start_checkpoint = self._log_start_checkpoint
         volume.recovery_point_checkpoint = self._recovery_point_checkpoint
 
@@ -157,6 +160,7 @@ class LogStore:
             self.logs[partition] = load_log(self.volume, partition, config_of(partition), found, now_ms)
             if progress is not None:
                 progress(number, len(partitions), partition)
+        self._stale = (recovery_points.keys() | starts.keys()) - self.logs.keys()
         if not self.was_clean and self.logs:
             self._sync_recovered()
 
@@ -196,11 +200,22 @@ class LogStore:
             raise ValueError(f"{topic_partition} exists")
         log = create_log(self.volume, topic_partition, topic_id, config, now_ms)
         self.logs[topic_partition] = log
+        if topic_partition in self._stale:
+            # What they say of an earlier topic of that name would be believed of this one after a crash.
+            try:
+                for path, content in (self._recovery_point_checkpoint(), self._log_start_checkpoint()):
+                    self.volume.checkpoint_write(path, content)()
+            except OSError:
+                del self.logs[topic_partition]
+                log.leave()
+                raise
+            self._stale.clear()
         return log
 
     def delete(self, topic_partition: TopicPartition) -> None:
         """Take a log out of use; its folder is renamed now and removed by :meth:`collect_garbage`."""
         log = self.logs.pop(topic_partition)
+        self._stale.add(topic_partition)
         log.leave()
         unique = self.volume.randomness.randbytes(16).hex()
         gone = f"{self.folder}/{names.deleted_folder_name(topic_partition, unique)}"
@@ -276,14 +291,15 @@ class LogStore:
 
     # -- checkpoints
 
-    def checkpoint_files(self) -> list[tuple[str, bytes]]:
-        """Path and content of the three offset checkpoints as of now; a thread may write them."""
+    def checkpoint_writes(self) -> list[Callable[[], None]]:
+        """Calls that write the three offset checkpoints as of now, in any thread. They raise ``OSError``."""
         watermarks = {log.topic_partition: log.high_watermark for log in self.logs.values()}
-        return [
+        files = [
             self._recovery_point_checkpoint(),
             self._log_start_checkpoint(),
             (f"{self.folder}/{names.HIGH_WATERMARKS}", encode_offsets(watermarks)),
         ]
+        return [self.volume.checkpoint_write(path, content) for path, content in files]
 
     def _recovery_point_checkpoint(self) -> tuple[str, bytes]:
         points = {log.topic_partition: log.recovery_point for log in self.logs.values()}
@@ -299,8 +315,8 @@ class LogStore:
 
     def write_checkpoints(self) -> None:
         """Write the three offset checkpoints right here. Raises ``OSError``."""
-        for path, content in self.checkpoint_files():
-            replace_file(self.disk, path, content)
+        for write in self.checkpoint_writes():
+            write()
 
     def close(self, now_ms: int, *, clean: bool = True) -> None:
         """Close all logs and give the folder back; when ``clean``, so that the next start scans nothing.

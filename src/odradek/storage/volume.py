@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from odradek.core.ids import Randomness
@@ -27,6 +28,9 @@ class Volume:
     """
 
     __slots__ = (
+        "_checkpoint_lock",
+        "_checkpoints_taken",
+        "_checkpoints_written",
         "_opened",
         "dirty",
         "disk",
@@ -62,6 +66,9 @@ class Volume:
         self.log_start_checkpoint: Callable[[], tuple[str, bytes]] | None = None
         """Path and content of the log start checkpoint; the next flush writes it when a start changed."""
         self._opened: dict[Segment, None] = {}
+        self._checkpoint_lock = Lock()
+        self._checkpoints_taken = 0
+        self._checkpoints_written: dict[str, int] = {}
         self.in_flight: FlushTicket | None = None
 
     def touch(self, segment: Segment) -> None:
@@ -78,7 +85,23 @@ class Volume:
     def write_recovery_points(self) -> None:
         """Write the recovery point checkpoint right here. Raises ``OSError``."""
         if self.recovery_point_checkpoint is not None:
-            replace_file(self.disk, *self.recovery_point_checkpoint())
+            self.checkpoint_write(*self.recovery_point_checkpoint())()
+
+    def checkpoint_write(self, path: str, content: bytes) -> Callable[[], None]:
+        """A call that puts ``content`` in the place of ``path``, in any thread; it may raise ``OSError``.
+
+        It does nothing once something newer is there: what waited in a thread must not undo it.
+        """
+        self._checkpoints_taken += 1
+        number = self._checkpoints_taken
+
+        def write() -> None:
+            with self._checkpoint_lock:
+                if number > self._checkpoints_written.get(path, 0):
+                    replace_file(self.disk, path, content)
+                    self._checkpoints_written[path] = number
+
+        return write
 
     def roll_jitter_ms(self, config: LogConfig) -> int:
         """How much earlier than ``segment.ms`` a new segment is to be rolled."""
@@ -94,18 +117,27 @@ class Volume:
                 log.request_flush()
         if not self.dirty and not self.log_starts_changed:
             return None
-        dirty, self.dirty = self.dirty, []
-        items = [log.begin_flush() for log in dirty]
+        items = self._take_dirty()
+        checkpoint = None
         if self.log_starts_changed and self.log_start_checkpoint is not None:
-            items.append(FlushItem(None, 0, [], [self.log_start_checkpoint()], []))
+            checkpoint = self.checkpoint_write(*self.log_start_checkpoint())
         self.log_starts_changed = False
-        self.in_flight = ticket = FlushTicket(self.disk, self.file_system_fd, items)
+        self.in_flight = ticket = FlushTicket(self.disk, self.file_system_fd, items, checkpoint)
         return ticket
+
+    def _take_dirty(self) -> list[FlushItem]:
+        dirty, self.dirty = self.dirty, []
+        items = []
+        for log in dirty:
+            try:
+                items.append(log.begin_flush())
+            except OSError:
+                self.dirty.append(log)  # no descriptor to be had: it stays as it is for the next flush
+        return items
 
     def finish_flush(self, ticket: FlushTicket) -> list[LogState]:
         """Take in a ticket that has run; the logs whose flushed offset has moved."""
         self.in_flight = None
-        for item in ticket.items:
-            if item.log is None and item.file_error is not None:
-                self.log_starts_changed = True  # again, with the next flush
-        return [item.log for item in ticket.items if item.log is not None and item.log.finish_flush(item)]
+        if ticket.checkpoint_error is not None:
+            self.log_starts_changed = True  # again, with the next flush
+        return [item.log for item in ticket.items if item.log.finish_flush(item)]

@@ -72,6 +72,10 @@ class FaultyDisk(QuickDisk):
         self._maybe_fail("pread")
         return SystemDisk.pread(fd, length, position)
 
+    def duplicate(self, fd: int, /) -> int:  # type: ignore[override]
+        self._maybe_fail("duplicate")
+        return SystemDisk.duplicate(fd)
+
     def truncate(self, fd: int, length: int, /) -> None:  # type: ignore[override]
         self._maybe_fail("truncate")
         SystemDisk.truncate(fd, length)

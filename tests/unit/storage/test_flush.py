@@ -1,6 +1,8 @@
 """What a failing disk does: appends cut back, logs offline, nothing else touched."""
 
 import errno
+import os
+import sys
 
 import pytest
 
@@ -202,3 +204,35 @@ def test_a_flush_does_not_vouch_for_what_was_truncated(faulty: LogStore) -> None
     assert log.flushed_offset == 0
     faulty.flush(NOW_MS)
     assert values_of(log) == [b"a", b"c"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are told by /proc")
+def test_without_a_free_descriptor_the_flush_comes_later_and_whole(
+    faulty: LogStore, disk: FaultyDisk
+) -> None:
+    log = make_log(faulty)
+    append(log, b"a")
+    log.roll(NOW_MS)
+    append(log, b"b")
+    disk.faults = [("duplicate", errno.EMFILE)]
+    assert faulty.flush(NOW_MS) == []
+    assert log.high_watermark == 0
+    ticket = faulty.begin_flush(NOW_MS)
+    assert ticket is not None
+    synced = {os.readlink(f"/proc/self/fd/{fd}").rpartition("/")[2] for fd in ticket.items[0].fds}
+    assert {"00000000000000000000.log", "00000000000000000001.log"} <= synced
+    ticket.run()
+    assert faulty.finish_flush(ticket) == [log]
+    assert log.high_watermark == 2
+
+
+def test_a_deleted_log_is_not_flushed_again(faulty: LogStore, disk: FaultyDisk) -> None:
+    log = make_log(faulty)
+    append(log, b"a")
+    ticket = faulty.begin_flush(NOW_MS)
+    assert ticket is not None
+    faulty.delete(T0)
+    ticket.run()
+    assert ticket.items[0].file_error is not None
+    assert faulty.finish_flush(ticket) == []
+    assert faulty.begin_flush(NOW_MS) is None

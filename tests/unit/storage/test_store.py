@@ -297,3 +297,39 @@ def test_unused_folders_of_segments(opener: Opener, store: LogStore) -> None:
 def test_randomness_is_injected(opener: Opener, tmp_path: Path) -> None:
     ids = {opener(folder=tmp_path / str(number)).cluster_id for number in range(2)}
     assert len(ids) == 1, random.Random(7)
+
+
+def test_checkpoints_of_a_deleted_topic_say_nothing_of_its_successor(opener: Opener, store: LogStore) -> None:
+    log = make_log(store)
+    for value in (b"a", b"b", b"c"):
+        append(log, value)
+    store.flush(NOW_MS)
+    log.advance_log_start(2)
+    store.flush(NOW_MS)
+    store.write_checkpoints()
+    late = store.checkpoint_writes()
+    store.delete(T0)
+    successor = make_log(store)
+    append(successor, b"new")
+    store.flush(NOW_MS)
+    for write in late:
+        write()  # taken before the deletion, run by a thread that was late
+    crash(store)
+    again = opener()
+    assert again.logs[T0].offline is None
+    assert values_of(again.logs[T0]) == [b"new"]
+
+
+def test_checkpoints_of_a_topic_deleted_before_a_restart_neither(opener: Opener, store: LogStore) -> None:
+    log = make_log(store)
+    append(log, b"a")
+    append(log, b"b")
+    store.flush(NOW_MS)
+    store.write_checkpoints()
+    store.delete(T0)
+    crash(store)
+    again = opener()
+    append(make_log(again), b"new")
+    again.flush(NOW_MS)
+    crash(again)
+    assert values_of(opener().logs[T0]) == [b"new"]
