@@ -30,6 +30,15 @@ _ATTRIBUTES_LOW_BYTE = 22
 _ZSTD = 4
 _ZSTD_FROM_VERSION = 7
 _TOPIC_IDS_FROM_VERSION = 13
+_WITHOUT_LOG_START = frozenset(
+    {
+        ErrorCode.CORRUPT_MESSAGE,
+        ErrorCode.MESSAGE_TOO_LARGE,
+        ErrorCode.RECORD_LIST_TOO_LARGE,
+        ErrorCode.KAFKA_STORAGE_ERROR,
+    }
+)
+"""Refusals that do not tell where the log starts (Kafka's ``ReplicaManager.appendRecordsToLocalLog``)."""
 
 
 def handle(
@@ -101,7 +110,7 @@ def _append(
             raise ApiError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, "zstd needs Produce version 7 or higher")
         appended = partition.log.append(records, context.now_ms, leader_epoch=partition.leader_epoch)
     except ApiError as error:
-        return _refuse_append(index, error)
+        return _refuse_append(index, error, partition.log.log_start_offset)
     except DamageError as error:
         return _refuse_partition(index, ErrorCode.KAFKA_STORAGE_ERROR, str(error))
     log = partition.log
@@ -181,8 +190,10 @@ def _refuse_partition(index: int, code: ErrorCode, message: str | None) -> Parti
     )
 
 
-def _refuse_append(index: int, error: ApiError) -> PartitionProduceResponse:
+def _refuse_append(index: int, error: ApiError, log_start_offset: int) -> PartitionProduceResponse:
     response = _refuse_partition(index, error.code, error.message)
+    if error.code not in _WITHOUT_LOG_START:
+        response.log_start_offset = log_start_offset
     response.record_errors = [
         BatchIndexAndErrorMessage(batch_index=position, batch_index_error_message=reason)
         for position, reason in getattr(error, "record_errors", ())

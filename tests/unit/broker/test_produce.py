@@ -129,3 +129,14 @@ def test_a_duplicate_is_answered_with_the_first_offset_also_after_a_restart(harn
     assert only(harness.call(produce(once), 9)).base_offset == 0
     skipped = batch(b"d", producer_id=9, producer_epoch=0, base_sequence=5)
     assert only(harness.call(produce(skipped), 9)).error_code == ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+
+
+def test_a_refused_record_tells_where_the_log_starts_and_which_it_was(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, log_cleanup_policy="compact")
+    harness.call(MetadataRequest(topics=[MetadataRequestTopic(name="t")]), 9)
+    refused = only(harness.call(produce(batch(b"without a key")), 9))
+    assert refused.error_code == ErrorCode.INVALID_RECORD
+    assert refused.log_start_offset == 0
+    assert [one.batch_index for one in refused.record_errors] == [0]
+    corrupt = only(harness.call(produce(batch(b"a")[:-1] + b"?"), 9))
+    assert corrupt.log_start_offset == -1
