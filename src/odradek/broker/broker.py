@@ -252,27 +252,35 @@ class Broker:
 
     def finish_flush(self, flush: "Flush") -> None:
         """Moves high watermarks over what ``flush`` made durable and releases who waited for it."""
+        # The logs first: what is done about the metadata must not get between a flush and its end.
+        flushed = self.store.finish_flush(flush.ticket) if flush.ticket is not None else []
         if flush.metadata is not None:
             flush.metadata.finish_flush()
-        if flush.ticket is not None:
-            for flushed in self.store.finish_flush(flush.ticket):
-                partition = self.topics.partition_of(flushed)
-                if partition is None:
-                    continue
+        for flushed_log in flushed:
+            partition = self.topics.partition_of(flushed_log)
+            if partition is None:
+                continue
+            try:
                 partition.high_watermark_moved()
+            except Exception:
+                log.exception("someone who waited for %s could not be told", partition.topic_partition)
 
     def _log_went_offline(self, failed: LogState) -> None:
         log.error("%s is offline: %s", failed.topic_partition, failed.offline)
         partition = self.topics.partition(*failed.topic_partition)
         if partition is not None and partition.log is failed:
-            partition.fail_waiters(ErrorCode.KAFKA_STORAGE_ERROR)
-            if partition.topic.name == OFFSETS_TOPIC and "groups" in self.__dict__:
-                self.groups.partition_failed(partition.index)
+            try:
+                partition.fail_waiters(ErrorCode.KAFKA_STORAGE_ERROR)
+                if partition.topic.name == OFFSETS_TOPIC and "groups" in self.__dict__:
+                    self.groups.partition_failed(partition.index)
+            except Exception:
+                log.exception("someone who waited for %s could not be told", failed.topic_partition)
 
     def housekeep(self) -> list[Chore]:
         """Called about once a second; returns what should run in some thread."""
         if self.store.volume.dirty or self.store.volume.timed:
             self.want_flush(is_urgent=False)
+        self.topics.make_missing()
         return self.maintenance.run()
 
     def close(self, *, is_clean: bool = True) -> None:
@@ -294,11 +302,18 @@ class Flush:
         self.ticket = ticket
 
     def run(self) -> None:
-        """Blocks until the bytes are on disk; called in the flusher's thread, touches no shared state."""
+        """Blocks until the bytes are on disk; called in the flusher's thread, touches no shared state.
+
+        Never raises: a fault of ours counts as one of the disk, else all who wait would wait for ever.
+        """
         if self.metadata is not None:
             self.metadata.run_flush()
         if self.ticket is not None:
-            self.ticket.run()
+            try:
+                self.ticket.run()
+            except Exception as error:
+                log.exception("a flush failed")
+                self.ticket.fail(error)
 
 
 def _encode(api: table.Api, version: int, correlation_id: int, response: Message) -> Parts:

@@ -93,7 +93,7 @@ class _Read:
                 data = self._read_partition(wanted, room)
             except ApiError as error:
                 data = _refuse_partition(wanted.index, error.code)
-            except DamageError:
+            except (DamageError, OSError):
                 data = _refuse_partition(wanted.index, ErrorCode.KAFKA_STORAGE_ERROR)
             if data.error_code or data.diverging_epoch.epoch >= 0:
                 self.has_error = True

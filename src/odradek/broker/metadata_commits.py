@@ -7,12 +7,13 @@ crash.
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from odradek.cluster.change import Change
 from odradek.cluster.fold import fold_all
 from odradek.cluster.image import ClusterImage
+from odradek.cluster.records import Record
 from odradek.cluster.store import MetadataStore
 from odradek.core.errors import ApiError, ErrorCode
 
@@ -47,21 +48,27 @@ class MetadataCommits:
     def commit(self, change: Change[Any], done: Done) -> None:
         """Appends ``change`` and calls ``done(image)`` once it is durable and visible.
 
-        A change without records is done at once. Raises :class:`ApiError` when the metadata log cannot be
-        written.
+        A change without records was decided by what is proposed, so it is done once that is durable.
+        Raises :class:`ApiError` when the metadata log cannot be written.
         """
-        if not change.records:
+        if not change.records and not self._pending:
             done(self.image)
             return
-        if self._failure is not None:
-            raise self._refusal(self._failure)
-        try:
-            index = self._store.append(change.records)
-        except OSError as error:
-            raise self._refusal(error) from error
-        self.proposed = fold_all(self.proposed, change.records, index)
+        if change.records:
+            self._append(change.records)
         self._pending.append((self.proposed, done))
         self.on_dirty()
+
+    def _append(self, records: Sequence[Record]) -> None:
+        if self._failure is not None:
+            raise self._refusal(self._failure)
+        # Folded before it is written: what cannot be folded would keep the next start from reading the log.
+        proposed = fold_all(self.proposed, records, self.proposed.index + 1)
+        try:
+            self._store.append(records)
+        except OSError as error:
+            raise self._refusal(error) from error
+        self.proposed = proposed
 
     @staticmethod
     def _refusal(error: OSError) -> ApiError:
@@ -85,6 +92,9 @@ class MetadataCommits:
             self._store.flush()
         except OSError as error:
             self._failure = error
+        except Exception as error:
+            log.exception("the metadata log's flush failed")
+            self._failure = OSError(f"{type(error).__name__}: {error}")
 
     def finish_flush(self) -> None:
         """Makes what was flushed visible and releases who waited for it.
@@ -96,14 +106,25 @@ class MetadataCommits:
             log.error("the metadata log failed, nothing can be changed any more: %s", self._failure)
             refused, self._pending, self._in_flight = self._pending, deque(), 0
             for _, done in refused:
-                done(self._refusal(self._failure))
+                _tell(done, self._refusal(self._failure))
             return
         done_now = [self._pending.popleft() for _ in range(self._in_flight)]
         self._in_flight = 0
         if not done_now:
             return
         self.image = done_now[-1][0]
-        self._apply(self.image)
+        try:
+            self._apply(self.image)
+        except Exception:
+            log.exception("what is new in the metadata could not all be put into effect")
         self._store.applied(self.image)
         for _, done in done_now:
-            done(self.image)
+            _tell(done, self.image)
+
+
+def _tell(done: Done, outcome: ClusterImage | ApiError) -> None:
+    """One who fails must not keep the others from being told."""
+    try:
+        done(outcome)
+    except Exception:
+        log.exception("someone who waited for a change could not be told")

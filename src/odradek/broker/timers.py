@@ -1,7 +1,10 @@
 """Deadlines of everything that waits, in one heap that the server turns into one timer of its loop."""
 
 import heapq
+import logging
 from collections.abc import Callable
+
+log = logging.getLogger("odradek.timers")
 
 COMPACT_WHEN_CANCELLED = 1_024
 
@@ -73,7 +76,11 @@ class Timers:
                 self._cancelled -= 1
                 continue
             timer.callback = None
-            callback()
+            try:
+                callback()
+            except Exception:
+                # The others must still run, and the server must still arm its timer for the next.
+                log.exception("what was due at %d failed", deadline_ms)
             ran += 1
         return ran
 

@@ -9,7 +9,7 @@ from odradek.core.clock import Clock
 from odradek.core.config.broker import BrokerConfig
 from odradek.core.config.layers import topic_values
 from odradek.core.errors import ErrorCode
-from odradek.core.ids import TopicId, TopicPartition
+from odradek.core.ids import ZERO_ID, TopicId, TopicPartition
 from odradek.storage.config import LogConfig
 from odradek.storage.log import Log
 from odradek.storage.store import LogStore
@@ -28,6 +28,8 @@ class Topics:
         self.by_id: dict[TopicId, Topic] = {}
         self.waiting: set[Partition] = set()
         """Partitions where someone waits for the high watermark."""
+        self._unmade: set[Partition] = set()
+        """Partitions whose folder could not be made yet: no room, no descriptors."""
         self._image: ClusterImage | None = None
 
     def partition(self, name: str, index: int) -> Partition | None:
@@ -75,18 +77,39 @@ class Topics:
         for index in range(len(topic.partitions), len(topic_image.partitions)):
             key = TopicPartition(topic_image.name, index)
             partition_log = self._store.logs.get(key)
-            if partition_log is not None and partition_log.topic_id != topic_image.topic_id:
+            if partition_log is not None and _is_of_another(partition_log, topic_image.topic_id):
                 log.warning("the folder of %s is of an earlier topic of that name; setting it aside", key)
                 self._store.delete(key)
                 partition_log = None
+            is_made = partition_log is not None
             if partition_log is None:
-                partition_log = self._store.create(key, topic_image.topic_id, config, self._clock.now_ms())
+                partition_log, is_made = self._create(key, topic_image.topic_id, config)
             partition_log.config = config
-            topic.partitions.append(
-                Partition(topic, index, partition_log, topic_image.partitions[index].leader_epoch)
-            )
+            partition = Partition(topic, index, partition_log, topic_image.partitions[index].leader_epoch)
+            topic.partitions.append(partition)
+            if not is_made:
+                self._unmade.add(partition)
         self.by_name[topic.name] = topic
         self.by_id[topic.topic_id] = topic
+
+    def _create(self, key: TopicPartition, topic_id: TopicId, config: LogConfig) -> tuple[Log, bool]:
+        """A new log; an offline one in its place, and False, when the disk refuses."""
+        now_ms = self._clock.now_ms()
+        try:
+            return self._store.create(key, topic_id, config, now_ms), True
+        except OSError as error:
+            return self._store.stand_in(key, topic_id, config, now_ms, error), False
+
+    def make_missing(self) -> None:
+        """Tries again to make what the disk refused before."""
+        for partition in list(self._unmade):
+            config = partition.log.config
+            made, is_made = self._create(partition.topic_partition, partition.topic.topic_id, config)
+            if not is_made:
+                return
+            partition.log = made
+            self._unmade.discard(partition)
+            log.info("%s could be made now", partition.topic_partition)
 
     def _remove(self, topic: Topic) -> None:
         del self.by_name[topic.name]
@@ -94,4 +117,18 @@ class Topics:
         for partition in topic.partitions:
             self.waiting.discard(partition)
             partition.fail_waiters(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-            self._store.delete(partition.topic_partition)
+            if partition in self._unmade:
+                self._unmade.discard(partition)
+                continue
+            try:
+                self._store.delete(partition.topic_partition)
+            except OSError as error:
+                log.error("the folder of %s cannot be set aside: %s", partition.topic_partition, error)
+
+
+def _is_of_another(partition_log: Log, topic_id: TopicId) -> bool:
+    """Whether a log belongs to an earlier topic. One that cannot be read does not say whose it is: it stays,
+    as what is in it may still be rescued."""
+    if partition_log.offline is not None and partition_log.topic_id == ZERO_ID:
+        return False
+    return partition_log.topic_id != topic_id

@@ -116,8 +116,13 @@ class FileMetadataStore:
         self._durable_index = index
         applied = self.image if self._applied is None else self._applied
         if self._wants_snapshot and applied.index + 1 >= self._first:
-            self._write_snapshot(applied)
-            self._wants_snapshot = False
+            try:
+                self._write_snapshot(applied)
+                self._wants_snapshot = False
+            except OSError as error:
+                log.warning(
+                    "no snapshot of the metadata could be taken, the next flush tries again: %s", error
+                )
 
     def applied(self, image: ClusterImage) -> None:
         """Everything up to ``image`` is durable and folded."""

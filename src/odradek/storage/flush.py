@@ -6,6 +6,7 @@ descriptors and touches no log. FORMAT.md, "Order of writes", says what must be 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -87,8 +88,14 @@ class FlushTicket:
             self._sync_each()
         for item in self.items:
             for fd in item.fds:
-                self._disk.close(fd)
+                with contextlib.suppress(OSError):  # it is synced, or its error is known already
+                    self._disk.close(fd)
             item.fds = []
+
+    def fail(self, error: Exception) -> None:
+        """Nothing of it can be relied upon."""
+        for item in self.items:
+            item.error = item.error or OSError(f"{type(error).__name__}: {error}")
 
     def _replace_files(self) -> bool:
         """Put the small files in place; whether only syncing the file system makes their names durable."""

@@ -39,8 +39,12 @@ def create_log(
     disk.make_folder(folder)
     pending = [_write_new(disk, f"{folder}/{names.PARTITION_METADATA}", encode_partition_metadata(topic_id))]
     segment = Segment(disk, folder, 0, 0, now_ms, is_active=True)
-    segment.create()
-    segment.close()
+    try:
+        segment.create()
+        segment.close()
+    except OSError:
+        disk.close(pending[0])
+        raise
     segment.roll_jitter_ms = volume.roll_jitter_ms(config)
     log = Log(volume, folder, topic_partition, topic_id, config, [segment], 0, 0, [])
     log.sync_later(pending, [folder, volume.folder])
@@ -49,8 +53,12 @@ def create_log(
 
 def _write_new(disk: Disk, path: str, content: bytes) -> int:
     fd = disk.open(path, create=True)
-    disk.truncate(fd, 0)
-    write_all(disk, fd, content, 0)
+    try:
+        disk.truncate(fd, 0)
+        write_all(disk, fd, content, 0)
+    except OSError:
+        disk.close(fd)
+        raise
     return fd
 
 

@@ -26,6 +26,7 @@ from odradek.storage.flush import FlushTicket
 from odradek.storage.loading import UNKNOWN_OFFSET, Found, create_log, load_log
 from odradek.storage.log import Log
 from odradek.storage.retention import retention_plan
+from odradek.storage.segment import Segment
 from odradek.storage.volume import Volume
 
 Progress = Callable[[int, int, TopicPartition], None]
@@ -210,6 +211,21 @@ class LogStore:
                 log.leave()
                 raise
             self._stale.clear()
+        return log
+
+    def stand_in(
+        self,
+        topic_partition: TopicPartition,
+        topic_id: TopicId,
+        config: LogConfig,
+        now_ms: int,
+        error: OSError,
+    ) -> Log:
+        """An offline log that is not kept here, for one that could not be made because of ``error``."""
+        folder = f"{self.folder}/{names.folder_name(topic_partition)}"
+        segment = Segment(self.disk, folder, 0, 0, now_ms, is_active=True)
+        log = Log(self.volume, folder, topic_partition, topic_id, config, [segment], 0, 0, [])
+        log.go_offline(DamageError(folder, 0, f"it cannot be made: {error}"))
         return log
 
     def delete(self, topic_partition: TopicPartition) -> None:

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from odradek.broker.metadata_commits import MetadataCommits
+from odradek.cluster.change import Change
 from odradek.cluster.controller import auto_create_topics, create_cluster, register_broker
-from odradek.cluster.fold import fold_all
+from odradek.cluster.fold import FoldError, fold_all
 from odradek.cluster.image import EMPTY, ClusterImage
+from odradek.cluster.records import TopicDeleted
 from odradek.core.config.broker import broker_config
 from odradek.core.errors import ApiError, ErrorCode
 
@@ -84,7 +86,40 @@ def test_two_requests_in_flight_cannot_make_one_topic_twice() -> None:
     commits = MetadataCommits(FakeStore(), lambda image: None)
     create(commits, "a")
     again = create(commits, "a")
-    assert len(again) == 1, "nothing to wait for"
+    assert again == [], "that it exists may be said once nothing can take it back"
+    flush(commits)
+    assert again == [commits.image]
+    assert len(create(commits, "a")) == 1, "nothing to wait for"
+
+
+def test_what_cannot_be_folded_is_not_written() -> None:
+    store = FakeStore()
+    commits = MetadataCommits(store, lambda image: None)
+    with pytest.raises(FoldError):
+        commits.commit(Change([TopicDeleted(bytes(16))], None), lambda image: None)
+    assert store.index == 1
+    create(commits, "a")
+    assert "a" in commits.proposed.topics
+
+
+def test_one_who_fails_does_not_keep_the_others_waiting() -> None:
+    def fail(image: ClusterImage | ApiError) -> None:
+        raise ValueError
+
+    commits = MetadataCommits(FakeStore(), fail)
+    commits.commit(auto_create_topics(commits.proposed, ["a"], CONFIG, RANDOMNESS), fail)
+    told = create(commits, "b")
+    flush(commits)
+    assert told == [commits.image]
+
+
+def test_any_fault_in_a_flush_refuses_what_waits() -> None:
+    store = FakeStore()
+    store.flush = lambda: {}["a bug"]  # type: ignore[method-assign]
+    commits = MetadataCommits(store, lambda image: None)
+    told = create(commits, "a")
+    flush(commits)
+    assert isinstance(told[0], ApiError)
 
 
 def test_a_failed_flush_refuses_what_waits_and_all_that_follows() -> None:

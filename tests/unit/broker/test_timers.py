@@ -57,3 +57,16 @@ def test_cancelled_timers_do_not_pile_up() -> None:
     keep.cancel()
     keep.cancel()
     assert len(timers) == 0
+
+
+def test_one_that_fails_does_not_keep_the_others_from_running() -> None:
+    timers = Timers()
+    ran: list[str] = []
+
+    def fail() -> None:
+        raise ValueError
+
+    timers.schedule(10, fail)
+    timers.schedule(11, lambda: ran.append("next"))
+    timers.run_due(20)
+    assert ran == ["next"]

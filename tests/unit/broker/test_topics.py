@@ -1,0 +1,79 @@
+"""Topics that the disk refuses to make, and folders that cannot be read."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from odradek.core.errors import ErrorCode
+from odradek.core.ids import TopicPartition
+from odradek.protocol.generated.create_topics import CreatableTopic, CreateTopicsRequest
+from odradek.protocol.generated.delete_topics import DeleteTopicsRequest, DeleteTopicState
+from odradek.protocol.generated.produce import PartitionProduceData, ProduceRequest, TopicProduceData
+
+from .harness import Harness, batch
+
+
+def create(harness: Harness, name: str) -> None:
+    request = CreateTopicsRequest(
+        topics=[CreatableTopic(name=name, num_partitions=1, replication_factor=1, assignments=[], configs=[])]
+    )
+    (result,) = harness.call(request).topics
+    assert result.error_code == 0
+
+
+def produce(harness: Harness, topic: str) -> int:
+    data = TopicProduceData(
+        name=topic, partition_data=[PartitionProduceData(index=0, records=memoryview(batch(b"v")))]
+    )
+    response = harness.call(ProduceRequest(acks=-1, timeout_ms=1_000, topic_data=[data]), 9)
+    return int(response.responses[0].partition_responses[0].error_code)
+
+
+def test_a_topic_that_finds_no_room_disturbs_no_other_and_heals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness = Harness(tmp_path)
+    create(harness, "before")
+    store = harness.broker.store
+
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(type(store), "create", refuse)
+        create(harness, "a")
+        create(harness, "b")
+        assert produce(harness, "a") == ErrorCode.KAFKA_STORAGE_ERROR
+        assert produce(harness, "before") == 0
+        harness.broker.housekeep()
+    harness.call(DeleteTopicsRequest(topics=[DeleteTopicState(name="b")]))
+    harness.broker.housekeep()
+    assert produce(harness, "a") == 0
+    assert produce(harness, "b") == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    harness.restart()
+    assert produce(harness, "a") == 0
+
+
+def test_a_folder_that_does_not_say_whose_it_is_is_kept(tmp_path: Path) -> None:
+    harness = Harness(tmp_path)
+    create(harness, "a")
+    assert produce(harness, "a") == 0
+    harness.stop()
+    (tmp_path / "a-0" / "partition.metadata").write_text("version: 9")
+    harness.start()
+    assert produce(harness, "a") == ErrorCode.KAFKA_STORAGE_ERROR
+    assert (tmp_path / "a-0" / "00000000000000000000.log").stat().st_size > 0
+    assert TopicPartition("a", 0) in harness.broker.store.logs
+
+
+def test_a_fault_in_a_flush_fails_who_waits_and_only_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness = Harness(tmp_path)
+    create(harness, "a")
+    create(harness, "b")
+    with monkeypatch.context() as broken:
+        broken.setattr("odradek.storage.flush.FlushTicket._sync_each", lambda ticket: {}["a bug"])
+        assert produce(harness, "a") == ErrorCode.KAFKA_STORAGE_ERROR
+    assert produce(harness, "b") == 0
