@@ -1,11 +1,13 @@
 """The composition root: disk + clock + metadata log → broker → server, and back down in the same order."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
 import os
 import random
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -91,8 +93,17 @@ def run(
 
     ``ready_file`` gets one JSON line once the port is open: ``bootstrap_servers``, ``data`` and ``pid``.
     """
+    _raise_descriptor_limit()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_serve(config, ready_file, on_ready))
+
+
+def _raise_descriptor_limit() -> None:
+    """As far as the system lets us without asking: a partition in use needs one, and so does a connection."""
+    limit, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        if limit != highest:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (highest, highest))
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

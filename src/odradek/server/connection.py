@@ -21,6 +21,8 @@ log = logging.getLogger("odradek.connection")
 _SIZE = struct.Struct(">i")
 MAX_OUTSTANDING = 128
 """Requests of one connection that may be unanswered before it is read no further."""
+WRITE_FROM_PARTS = 32
+"""Pieces of answers that are collected at most before they are written."""
 JOIN_BELOW_BYTES = 16 * 1024
 """Pieces of small answers are joined: one copy is cheaper than many vectors to the kernel."""
 
@@ -123,6 +125,10 @@ class Connection(asyncio.BufferedProtocol):
                     queue.append(answer)
                 else:
                     out += answer
+                    if len(out) >= WRITE_FROM_PARTS:
+                        # Many large answers to many small requests: whether the peer reads them has to show.
+                        self._write(out)
+                        out.clear()
             elif type(answer) is Wait:
                 answer.notify(self._answer_is_ready)
                 queue.append(answer)

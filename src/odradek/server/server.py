@@ -7,6 +7,7 @@ milliseconds, so that acks=1 traffic does not pay for a disk flush per wake-up.
 
 import asyncio
 import logging
+import resource
 from collections import Counter
 from collections.abc import Sequence
 
@@ -22,6 +23,8 @@ from odradek.server.flusher import Flusher
 log = logging.getLogger("odradek.server")
 
 LINGER_S = 0.01
+SPARE_DESCRIPTORS = 256
+"""Never given to connections: without one a flush cannot be made, nor a segment opened."""
 HOUSEKEEPING_S = 1.0
 BACKLOG = 1_024
 WRITE_BUFFER_HIGH_BYTES = 4 * 1024 * 1024
@@ -47,6 +50,9 @@ class Server:
         self._flusher = Flusher(loop, self._flushed)
         self._flush_in_flight = False
         self._is_stopping = False
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        unlimited = limit == resource.RLIM_INFINITY
+        self._highest_descriptor = 1 << 31 if unlimited else limit - min(SPARE_DESCRIPTORS, limit // 4)
         self._flush_is_next = False
         self._linger_handle: asyncio.TimerHandle | None = None
         self._timer_handle: asyncio.TimerHandle | None = None
@@ -88,7 +94,9 @@ class Server:
         self._connections.add(connection)
         self._per_host[host] += 1
         connection.transport.set_write_buffer_limits(WRITE_BUFFER_HIGH_BYTES, WRITE_BUFFER_LOW_BYTES)
-        if len(self._connections) > config.max_connections:
+        if connection.transport.get_extra_info("socket").fileno() >= self._highest_descriptor:
+            connection.close("the process has no more descriptors to spare; raise its limit (ulimit -n)")
+        elif len(self._connections) > config.max_connections:
             connection.close(f"max.connections={config.max_connections} is reached")
         elif self._per_host[host] > config.max_connections_per_ip:
             connection.close(f"max.connections.per.ip={config.max_connections_per_ip} is reached")
@@ -134,7 +142,10 @@ class Server:
 
     def _flushed(self, flush: Flush) -> None:
         self._flush_in_flight = False
-        self.broker.finish_flush(flush)
+        try:
+            self.broker.finish_flush(flush)
+        except Exception:
+            log.exception("the end of a flush failed")
         self.settle()
 
     def _arm_timer(self) -> None:
@@ -153,16 +164,19 @@ class Server:
         self.settle()
 
     def _housekeep(self) -> None:
+        self._housekeeping_handle = self._loop.call_later(HOUSEKEEPING_S, self._housekeep)
         self.now_ms = self.clock.monotonic_ms()
         limit_ms = self.broker.config.connections_max_idle_ms
         if limit_ms > 0:
             for connection in list(self._connections):
                 if self.now_ms - connection.last_active_ms > limit_ms:
                     connection.close(f"idle for longer than connections.max.idle.ms={limit_ms}")
-        for chore in self.broker.housekeep():
-            self._loop.run_in_executor(None, _attempt, chore)
+        try:
+            for chore in self.broker.housekeep():
+                self._loop.run_in_executor(None, _attempt, chore)
+        except Exception:
+            log.exception("housekeeping failed, it goes on in a second")
         self.settle()
-        self._housekeeping_handle = self._loop.call_later(HOUSEKEEPING_S, self._housekeep)
 
     async def stop(self, *, is_abrupt: bool = False) -> None:
         """Closes listeners and connections and flushes what was appended; the broker can then be closed.

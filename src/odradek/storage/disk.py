@@ -11,6 +11,8 @@ import os
 import shutil
 import struct
 import sys
+import threading
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 Bytes = bytes | bytearray | memoryview
@@ -207,3 +209,28 @@ def write_temporary(disk: Disk, path: str, content: bytes, *, sync: bool = False
             disk.sync(fd)
     finally:
         disk.close(fd)
+
+
+class Replacer:
+    """Replaces files for several threads; what was prepared later is never replaced by what was earlier."""
+
+    __slots__ = ("_disk", "_lock", "_prepared", "_written")
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self._lock = threading.Lock()
+        self._prepared = 0
+        self._written: dict[str, int] = {}
+
+    def prepare(self, path: str, content: bytes) -> Callable[[], None]:
+        """A call that puts ``content`` in the place of ``path``; it raises ``OSError``."""
+        self._prepared += 1
+        number = self._prepared
+
+        def write() -> None:
+            with self._lock:
+                if number > self._written.get(path, 0):
+                    replace_file(self._disk, path, content)
+                    self._written[path] = number
+
+        return write

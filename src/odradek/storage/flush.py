@@ -7,6 +7,7 @@ descriptors and touches no log. FORMAT.md, "Order of writes", says what must be 
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 SYNC_FILE_SYSTEM_FROM = 6
 """From so many files on one ``syncfs`` is taken, though it syncs what others wrote, too."""
+_NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class FlushItem:
@@ -121,7 +123,7 @@ class FlushTicket:
     def _sync_file_system(self) -> bool:
         try:
             return self._disk.sync_file_system(self._file_system_fd)
-        except OSError:
+        except (OSError, ImportError):
             return False  # syncing one by one tells whose it was
 
     def _sync_each(self) -> None:
@@ -144,5 +146,7 @@ class FlushTicket:
         except FileNotFoundError:
             return None  # deleted meanwhile
         except OSError as error:
+            if error.errno in _NO_DESCRIPTOR and self._sync_file_system():
+                return None
             return error
         return None

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from odradek.core.ids import Randomness
 from odradek.storage.config import LogConfig
-from odradek.storage.disk import Disk, replace_file
+from odradek.storage.disk import Disk, Replacer
 from odradek.storage.flush import FlushItem, FlushTicket
 
 if TYPE_CHECKING:
@@ -28,9 +27,7 @@ class Volume:
     """
 
     __slots__ = (
-        "_checkpoint_lock",
-        "_checkpoints_taken",
-        "_checkpoints_written",
+        "_checkpoints",
         "_opened",
         "dirty",
         "disk",
@@ -66,9 +63,7 @@ class Volume:
         self.log_start_checkpoint: Callable[[], tuple[str, bytes]] | None = None
         """Path and content of the log start checkpoint; the next flush writes it when a start changed."""
         self._opened: dict[Segment, None] = {}
-        self._checkpoint_lock = Lock()
-        self._checkpoints_taken = 0
-        self._checkpoints_written: dict[str, int] = {}
+        self._checkpoints = Replacer(disk)
         self.in_flight: FlushTicket | None = None
 
     def touch(self, segment: Segment) -> None:
@@ -92,16 +87,7 @@ class Volume:
 
         It does nothing once something newer is there: what waited in a thread must not undo it.
         """
-        self._checkpoints_taken += 1
-        number = self._checkpoints_taken
-
-        def write() -> None:
-            with self._checkpoint_lock:
-                if number > self._checkpoints_written.get(path, 0):
-                    replace_file(self.disk, path, content)
-                    self._checkpoints_written[path] = number
-
-        return write
+        return self._checkpoints.prepare(path, content)
 
     def roll_jitter_ms(self, config: LogConfig) -> int:
         """How much earlier than ``segment.ms`` a new segment is to be rolled."""

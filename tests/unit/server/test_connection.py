@@ -203,3 +203,21 @@ def test_a_lost_connection_abandons_what_waits() -> None:
     later.waits[0].on_abandoned = lambda: abandoned.append(True)
     connection.connection_lost(None)
     assert abandoned == [True]
+
+
+def test_answers_that_nobody_reads_are_not_collected() -> None:
+    asked = []
+
+    def handle(view: memoryview, session: Session) -> Answer:
+        asked.append(1)
+        return [b"head", b"x" * 100_000]
+
+    connection, transport, _ = connect(handle)
+
+    def write(data: bytes) -> None:
+        connection.pause_writing()
+
+    transport.write = write  # type: ignore[method-assign]
+    receive(connection, frame(b"ask") * 2_000)
+    assert len(asked) <= 32
+    assert not transport.is_reading

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from odradek.storage.disk import Entry, SystemDisk, replace_file, write_all
+from odradek.storage.disk import Entry, Replacer, SystemDisk, replace_file, write_all
 
 from .conftest import FaultyDisk
 
@@ -66,3 +66,12 @@ def test_a_disk_that_takes_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no more bytes"):
         write_all(disk, fd, b"content", 0)
     disk.close(fd)
+
+
+def test_what_was_prepared_earlier_replaces_nothing_newer(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    replacer = Replacer(SystemDisk())
+    earlier = replacer.prepare(str(path), b"earlier")
+    replacer.prepare(str(path), b"later")()
+    earlier()
+    assert path.read_bytes() == b"later"

@@ -236,3 +236,12 @@ def test_a_deleted_log_is_not_flushed_again(faulty: LogStore, disk: FaultyDisk) 
     assert ticket.items[0].file_error is not None
     assert faulty.finish_flush(ticket) == []
     assert faulty.begin_flush(NOW_MS) is None
+
+
+def test_a_folder_is_synced_without_a_free_descriptor_too(faulty: LogStore, disk: FaultyDisk) -> None:
+    log = make_log(faulty)
+    append(log, b"a")
+    disk.faults = [("sync_folder", 0), ("sync_folder", errno.EMFILE)]
+    assert faulty.flush(NOW_MS) == [log]
+    assert log.offline is None
+    assert "sync_file_system" in disk.calls
