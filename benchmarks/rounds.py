@@ -19,6 +19,8 @@ from benchmarks.results import CaseResult, Rounds, judge
 IDLE_S = 3.0
 DISTURBED_CORES = 0.3
 TRIES = 4
+FIRST_WARM = 3
+"""The first case warms a fresh JVM that many times as long: 10 s do not bring its compiler to rest."""
 FAILURES = (BrokerError, GeneratorError, ClientError, OSError, subprocess.TimeoutExpired)
 Start = Callable[[], contextlib.AbstractContextManager[Broker]]
 
@@ -44,6 +46,7 @@ class Comparison:
     schedule: Schedule
     kafka: Start
     odradek: Start
+    is_warm: bool = False
 
     def run(self, cases: list[Case]) -> Iterator[CaseResult]:
         """Yields a result per case, as it is there. A case that fails does not end the others."""
@@ -67,7 +70,8 @@ class Comparison:
             with contextlib.ExitStack() as stack:
                 runs = {name: stack.enter_context(self.bench.prepared(case, pair[name])) for name in pair}
                 if not isinstance(case, ClientCase):
-                    _repeat(runs["kafka"], self.schedule.warm_s)
+                    _repeat(runs["kafka"], self.schedule.warm_s * (1 if self.is_warm else FIRST_WARM))
+                    self.is_warm = True
                     _repeat(runs["odradek"], self.schedule.candidate_warm_s)
                 for _ in range(self.schedule.rounds):
                     for name, run in runs.items():
