@@ -1,0 +1,44 @@
+"""Where Odradek answers otherwise than Apache Kafka on purpose, and why."""
+
+from typing import NamedTuple
+
+
+class Deviation(NamedTuple):
+    """``places`` is a regular expression that the paths of all differing values match."""
+
+    reason: str
+    places: str
+
+
+_OPAQUE = "batches are opaque: their header and CRC are checked, their records never walked (design §1)"
+_ANY = r"answer\[\d+\].*"
+
+DEVIATIONS: dict[str, Deviation] = {
+    "a_compressed_stream_that_is_garbage": Deviation(_OPAQUE, _ANY),
+    "a_compressed_batch_whose_count_lies": Deviation(_OPAQUE, _ANY),
+    "records_whose_insides_lie": Deviation(_OPAQUE, _ANY),
+    "unknown_codecs": Deviation(
+        "INVALID_RECORD says more than Kafka's UNKNOWN_SERVER_ERROR", r".*\.error_code"
+    ),
+    "the_same_partition_twice_in_one_request": Deviation(
+        "Kafka forgets the first of the two and answers once; we take both", r".*\.partition_responses"
+    ),
+    "the_first_batch_is_whole_even_above_the_limit": Deviation(
+        "a negative limit is no limit's end: Kafka fails with UNKNOWN_SERVER_ERROR", r"answer\[5\]\..*"
+    ),
+    "list_offsets_of_one_partition_twice": Deviation(
+        "each of the two is refused, where Kafka answers for both at once", r".*\.partitions"
+    ),
+    "describe_configs_of_a_topic": Deviation(
+        "flush.messages is 1, durable by default (design §3); nobody set min.insync.replicas for the cluster",
+        r".*\.(flush\.messages\.value|min\.insync\.replicas\.source)",
+    ),
+    "describe_configs_of_odd_keys": Deviation(
+        "as in describe_configs_of_a_topic",
+        r".*\.(flush\.messages\.value|min\.insync\.replicas\.source)",
+    ),
+    "invalid_changes": Deviation(
+        "an unknown operation is an INVALID_REQUEST, not an UNKNOWN_SERVER_ERROR", r"answer\[[89]\]\[1\]"
+    ),
+}
+"""By the name of the case."""
