@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     run_parser.set_defaults(run=run)
     commands.add_parser("list", help="the cases").set_defaults(run=list_cases)
-    commands.add_parser("table", help="the newest result as Markdown").set_defaults(run=table)
+    commands.add_parser("table", help="the newest result, short, as Markdown").set_defaults(run=table)
     profile_parser = commands.add_parser("profile", help="where Odradek's time goes in a case")
     profile_parser.add_argument("case", choices=[case.name for case in CASES])
     profile_parser.add_argument("--with", dest="kind", choices=KINDS, default="cprofile")
@@ -96,7 +96,7 @@ def list_cases(_: argparse.Namespace) -> int:
 
 
 def table(_: argparse.Namespace) -> int:
-    print(report.markdown_table(results.newest()))
+    print(report.summary(results.newest()))
     return 0
 
 

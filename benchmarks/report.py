@@ -76,6 +76,50 @@ def markdown_table(results: Results) -> str:
     return "\n".join(lines)
 
 
+SUMMARY_COLUMNS = {
+    "CPU of the broker": ("cpu_us", "broker_cpu_s"),
+    "throughput": ("mb_s", "rate"),
+    "p99": ("p99_us",),
+}
+UNITS = {
+    "cpu_us": " µs",
+    "broker_cpu_s": " s",
+    "mb_s": " MB/s",
+    "rate": "/s",
+    "p99_us": " µs",
+    "seconds": " s",
+}
+
+
+def summary(results: Results) -> str:
+    """The README's tables: a line per case, "Kafka → Odradek (ratio)" in each cell."""
+    loads = [f"| | {' | '.join(SUMMARY_COLUMNS)} |", "|---" * (len(SUMMARY_COLUMNS) + 1) + "|"]
+    processes = ["| | Kafka | Odradek | ratio |", "|---|---:|---:|---:|"]
+    for case in results.cases:
+        if case.name in ("start", "memory"):
+            for row in case.rows:
+                unit = UNITS.get(row.metric, " MB")
+                numbers = f"{number(row.kafka)}{unit} | {number(row.odradek)}{unit} | {row.ratio:.2f}"
+                name = case.title if row.metric == "seconds" else f"{case.title}, {_title(row)}"
+                processes.append(f"| {name} | {numbers} |")
+            continue
+        rows = {row.metric: row for row in case.rows}
+        cells = []
+        for metrics in SUMMARY_COLUMNS.values():
+            found = [rows[metric] for metric in metrics if metric in rows]
+            cells.append(_cell(found[0]) if found else "")
+        loads.append(f"| {case.title} | {' | '.join(cells)} |")
+    return "\n".join([*loads, "", *processes])
+
+
+def _cell(row: Row) -> str:
+    return f"{number(row.kafka)} → {number(row.odradek)}{UNITS[row.metric]} (**{row.ratio:.2f}**)"
+
+
+def _title(row: Row) -> str:
+    return LABELS[row.metric].removesuffix(", MB")
+
+
 def markdown(results: Results) -> str:
     """The whole report: machine, settings, table."""
     machine = "\n".join(f"- {key}: {value}" for key, value in results.machine.items())
