@@ -30,7 +30,7 @@ class Found(NamedTuple):
 def create_log(
     volume: Volume, topic_partition: TopicPartition, topic_id: TopicId, config: LogConfig, now_ms: int
 ) -> Log:
-    """Make a partition's folder with an empty log; durable with the log's first flush.
+    """Make a partition's folder with an empty log; durable with the next flush, which gives its descriptor back.
 
     Raises ``OSError``.
     """
@@ -48,6 +48,7 @@ def create_log(
     segment.roll_jitter_ms = volume.roll_jitter_ms(config)
     log = Log(volume, folder, topic_partition, topic_id, config, [segment], 0, 0, [])
     log.sync_later(pending, [folder, volume.folder])
+    log.request_flush()
     return log
 
 

@@ -29,6 +29,8 @@ from odradek.storage.retention import retention_plan
 from odradek.storage.segment import Segment
 from odradek.storage.volume import Volume
 
+CLOSED_AT_ONCE = 64
+"""Logs whose closing files are flushed together: each holds descriptors until then."""
 Progress = Callable[[int, int, TopicPartition], None]
 """Called as (partitions done, partitions in all, the one just opened)."""
 
@@ -343,6 +345,8 @@ class LogStore:
             if clean:
                 for log in self.logs.values():
                     log.write_closing_files()
+                    if len(self.volume.dirty) >= CLOSED_AT_ONCE:
+                        self.flush(now_ms)
                 self.flush(now_ms)
                 self.write_checkpoints()
                 if all(log.is_settled for log in self.logs.values()):

@@ -49,6 +49,7 @@ def test_only_what_is_flushed_is_committed(log: Log, store: LogStore) -> None:
 
 def test_kafkas_flush_messages_commits_at_append(store: LogStore) -> None:
     log = make_log(store, SMALL.with_changes(flush_messages=UNLIMITED))
+    store.flush(NOW_MS)
     append(log, b"a")
     assert not log.is_strict
     assert (log.high_watermark, log.flushed_offset) == (1, 0)
@@ -57,6 +58,7 @@ def test_kafkas_flush_messages_commits_at_append(store: LogStore) -> None:
 
 def test_a_flush_is_due_after_so_many_messages(store: LogStore) -> None:
     log = make_log(store, SMALL.with_changes(flush_messages=3))
+    store.flush(NOW_MS)
     append(log, b"a", b"b")
     assert store.begin_flush(NOW_MS) is None
     append(log, b"c")
@@ -66,6 +68,7 @@ def test_a_flush_is_due_after_so_many_messages(store: LogStore) -> None:
 
 def test_a_flush_is_due_after_so_long(store: LogStore) -> None:
     log = make_log(store, SMALL.with_changes(flush_messages=100, flush_ms=500))
+    store.flush(NOW_MS)
     append(log, b"a")
     append(log, b"b", now_ms=NOW_MS + 400)
     assert store.begin_flush(NOW_MS + 499) is None

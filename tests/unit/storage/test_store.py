@@ -12,6 +12,7 @@ import pytest
 
 from odradek.core.errors import DamageError, StartupError
 from odradek.core.ids import TopicPartition, id_text
+from odradek.storage.log import Log
 from odradek.storage.store import LogStore
 
 from .conftest import NOW_MS, SMALL, T0, FaultyDisk, Opener, append, crash, make_log, values_of
@@ -333,3 +334,31 @@ def test_checkpoints_of_a_topic_deleted_before_a_restart_neither(opener: Opener,
     again.flush(NOW_MS)
     crash(again)
     assert values_of(opener().logs[T0]) == [b"new"]
+
+
+def test_partitions_without_records_hold_no_descriptors(store: LogStore) -> None:
+    before = len(os.listdir("/dev/fd"))
+    for number in range(20):
+        make_log(store, partition=TopicPartition("t", number))
+    store.flush(NOW_MS)
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_a_stop_needs_few_descriptors_at_once(
+    opener: Opener, store: LogStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("odradek.storage.store.CLOSED_AT_ONCE", 2)
+    for number in range(9):
+        append(make_log(store, partition=TopicPartition("t", number)), b"a")
+    flushed: list[int] = []
+    flush = LogStore.flush
+
+    def counting(store: LogStore, now_ms: int) -> list[Log]:
+        flushed.append(len(store.volume.dirty))
+        return flush(store, now_ms)
+
+    store.flush(NOW_MS)
+    monkeypatch.setattr(LogStore, "flush", counting)
+    closed(store)
+    assert max(flushed) == 2
+    assert opener().was_clean
