@@ -41,6 +41,8 @@ def outline(value: Any, names: dict[Any, str], field: str = "") -> Any:
     if isinstance(value, Value):
         fields = {name: getattr(value, name) for name in value.__slots__ if name not in VOLATILE}
         return {name: outline(one, names, name) for name, one in fields.items()}
+    if field == "aborted_transactions":  # Kafka says null here and empty there
+        value = value or []
     if field == "records":
         return [] if value is None else records_outline(value)
     if field in MEMBER_FIELDS and isinstance(value, str):

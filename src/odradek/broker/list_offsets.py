@@ -87,7 +87,8 @@ def _look_up(
         found.leader_epoch = partition.leader_epoch
     elif timestamp in (EARLIEST, EARLIEST_LOCAL):
         found.offset = log.log_start_offset
-        found.leader_epoch = log.epochs.epoch_at(log.log_start_offset)
+        is_empty = log.log_start_offset == log.log_end_offset
+        found.leader_epoch = partition.leader_epoch if is_empty else log.epochs.epoch_at(log.log_start_offset)
     elif timestamp in (LATEST_TIERED, EARLIEST_PENDING_UPLOAD):
         found.offset = _UNKNOWN
     else:

@@ -13,6 +13,7 @@ from odradek.broker.partitions import INTERNAL_TOPICS
 from odradek.broker.requests import RequestContext, Wait
 from odradek.cluster.controller import auto_create_topics
 from odradek.cluster.image import ClusterImage, TopicImage
+from odradek.cluster.names import invalid_name_reason
 from odradek.core.errors import ErrorCode
 from odradek.core.ids import ZERO_ID
 from odradek.protocol.generated.metadata import (
@@ -100,7 +101,10 @@ def _asked_topic(
     name = asked.name
     topic = image.topics.get(name) if name is not None else None
     if name is None or topic is None:
-        code = refused.get(name or "", ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+        code = refused.get(name or "")
+        if code is None:
+            is_valid = name is not None and invalid_name_reason(name) is None
+            code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION if is_valid else ErrorCode.INVALID_TOPIC_EXCEPTION
         return _missing_topic(name, ZERO_ID, code)
     return _topic(broker, topic, with_operations)
 
