@@ -75,7 +75,9 @@ class FileMetadataStore:
         belongs to another cluster or a newer Odradek.
         """
         store = cls(os.path.join(os.fspath(data_folder), FOLDER), disk)
-        disk.make_folder(store._folder)
+        if not disk.exists(store._folder):
+            disk.make_folder(store._folder)
+            disk.sync_folder(os.fspath(data_folder))
         store._load()
         if store.image.cluster_id and store.image.cluster_id != cluster_id:
             raise StartupError(

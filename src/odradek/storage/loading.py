@@ -30,7 +30,7 @@ class Found(NamedTuple):
 def create_log(
     volume: Volume, topic_partition: TopicPartition, topic_id: TopicId, config: LogConfig, now_ms: int
 ) -> Log:
-    """Make a partition's folder with an empty log; durable with the next flush, which gives its descriptor back.
+    """Make a partition's folder with an empty log; durable with the next flush, which needs its descriptor.
 
     Raises ``OSError``.
     """

@@ -5,6 +5,7 @@ Source: ``LogManager``; FORMAT.md has the files.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import cast
 
@@ -33,6 +34,18 @@ CLOSED_AT_ONCE = 64
 """Logs whose closing files are flushed together: each holds descriptors until then."""
 Progress = Callable[[int, int, TopicPartition], None]
 """Called as (partitions done, partitions in all, the one just opened)."""
+
+
+def _make_durable_folder(disk: Disk, folder: str) -> None:
+    """A folder and its parents, whose names in their own parents are durable when they are new."""
+    parents = []
+    path = folder
+    while path and not disk.exists(path):
+        path = os.path.dirname(path)
+        parents.append(path or ".")
+    disk.make_folder(folder)
+    for parent in parents:
+        disk.sync_folder(parent)
 
 
 class LogStore:
@@ -91,7 +104,7 @@ class LogStore:
         """
         folder = folder.rstrip("/") or "/"
         try:
-            disk.make_folder(folder)
+            _make_durable_folder(disk, folder)
             lock = disk.lock(f"{folder}/{names.LOCK}")
         except LockHeldError as error:
             raise StartupError(

@@ -243,3 +243,31 @@ def test_nothing_flushed_is_ever_lost(steps: list[str]) -> None:
             durable = proposed = store.image
     finally:
         file_store.ROLL_BYTES = roll
+
+
+@pytest.mark.usefixtures("small_logs")
+def test_a_snapshot_that_finds_no_room_is_taken_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = MemoryDisk()
+    store = opened(disk)
+    image = store.image
+    with monkeypatch.context() as full:
+        full.setattr(FileMetadataStore, "_write_file", refuse)
+        for number in range(1, 30):
+            image = commit(store, image, topic_records(f"t{number}", number, 2))
+    assert not [path for path in disk.files if path.endswith(".snapshot")]
+    image = commit(store, image, topic_records("more", 100))
+    assert [path for path in disk.files if path.endswith(".snapshot")]
+    disk.cut_power()
+    assert opened(disk).image.topics == image.topics
+
+
+def refuse(store: FileMetadataStore, path: str, content: bytes) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_the_new_folders_name_is_durable(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = MemoryDisk()
+    synced: list[str] = []
+    monkeypatch.setattr(disk, "sync_folder", synced.append)
+    opened(disk)
+    assert "data" in synced

@@ -362,3 +362,16 @@ def test_a_stop_needs_few_descriptors_at_once(
     closed(store)
     assert max(flushed) == 2
     assert opener().was_clean
+
+
+def test_a_new_folders_name_is_durable(opener: Opener, tmp_path: Path) -> None:
+    synced: list[str] = []
+
+    class RecordingDisk(FaultyDisk):
+        __slots__ = ()
+
+        def sync_folder(self, path: str) -> None:
+            synced.append(path)
+
+    opener(RecordingDisk(), folder=tmp_path / "a" / "b")
+    assert {str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")} <= set(synced)
