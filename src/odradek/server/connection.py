@@ -6,6 +6,7 @@ wake-up. Reading stops while too many answers are outstanding or the peer does n
 
 import asyncio
 import logging
+import os
 import struct
 from collections import deque
 from typing import TYPE_CHECKING, cast
@@ -43,6 +44,7 @@ class Connection(asyncio.BufferedProtocol):
         "_queue",
         "_reading_paused",
         "_server",
+        "_socket_fd",
         "_writing_paused",
         "last_active_ms",
         "session",
@@ -58,6 +60,7 @@ class Connection(asyncio.BufferedProtocol):
         self._reading_paused = False
         self._writing_paused = False
         self._closing = False
+        self._socket_fd = -1
         self.last_active_ms = 0
         self.session = Session("", "", 0, listener)
         self.transport: asyncio.Transport
@@ -68,11 +71,15 @@ class Connection(asyncio.BufferedProtocol):
         local = transport.get_extra_info("sockname")
         listener = self.session.listener
         self.session = Session(peer[0] if peer else "", local[0], local[1], listener)
+        connected = transport.get_extra_info("socket")
+        if connected is not None and transport.get_extra_info("sslcontext") is None:
+            self._socket_fd = connected.fileno()
         self.last_active_ms = self._server.clock.monotonic_ms()
         self._server.opened(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._closing = True
+        self._socket_fd = -1
         queue, self._queue = self._queue, deque()
         for answer in queue:
             if type(answer) is Wait:
@@ -190,10 +197,20 @@ class Connection(asyncio.BufferedProtocol):
             self._resume_reading()
 
     def _write(self, out: Parts) -> None:
-        if len(out) == 1:
-            self.transport.write(out[0])
-            return
-        self.transport.writelines(_coalesce(out))
+        """Sends ``out``, by a system call of our own when nothing waits before it: for a fetch this is a
+        third cheaper than the transport's way, which remains for what the socket does not take at once."""
+        transport = self.transport
+        out = _coalesce(out)
+        # A transport that is closing may have given its descriptor back: it must not be written to then.
+        if self._socket_fd >= 0 and not transport.get_write_buffer_size() and not transport.is_closing():
+            try:
+                sent = os.writev(self._socket_fd, out)
+            except OSError:
+                sent = 0  # full, or broken: the transport finds out which
+            out = _behind(out, sent)
+            if not out:
+                return
+        transport.writelines(out)
 
     def pause_writing(self) -> None:
         self._writing_paused = True
@@ -263,3 +280,13 @@ def _coalesce(parts: Parts) -> Parts:
     if small:
         joined.append(b"".join(small))
     return joined
+
+
+def _behind(parts: Parts, sent: int) -> Parts:
+    """What is left of ``parts`` when its first ``sent`` bytes are gone."""
+    for index, part in enumerate(parts):
+        size = len(part)
+        if sent < size:
+            return [memoryview(part)[sent:] if sent else part, *parts[index + 1 :]]
+        sent -= size
+    return []

@@ -1,8 +1,8 @@
 """The server: listeners, connections, the broker's timers and its flushes, on one event loop.
 
 Every entry from the loop into the broker ends in :meth:`Server.settle`: answers that became ready go out,
-and what became dirty is flushed. A flush starts at once when someone waits for it; else it lingers a few
-milliseconds, so that acks=1 traffic does not pay for a disk flush per wake-up.
+and what became dirty is flushed. A flush starts at once when someone waits for it; else it lingers, so
+that acks=1 traffic does not pay for a disk flush per wake-up.
 """
 
 import asyncio
@@ -22,7 +22,8 @@ from odradek.server.flusher import Flusher
 
 log = logging.getLogger("odradek.server")
 
-LINGER_S = 0.01
+LINGER_S = 0.1
+"""How long what nobody waits for may stay unflushed; shorter, flusher and writers meet on the same pages."""
 SPARE_DESCRIPTORS = 256
 """Never given to connections: without one a flush cannot be made, nor a segment opened."""
 HOUSEKEEPING_S = 1.0

@@ -1,5 +1,6 @@
 """Frames in, answers out: with a broker that answers as each test says, and no socket."""
 
+import socket
 import struct
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -15,21 +16,25 @@ from odradek.server.connection import MAX_OUTSTANDING, Connection
 
 
 class FakeTransport:
-    def __init__(self) -> None:
+    def __init__(self, connected: socket.socket | None = None) -> None:
+        self.connected = connected
         self.written = b""
         self.is_closed = False
         self.is_reading = True
 
-    def get_extra_info(self, name: str) -> tuple[str, int]:
-        return ("127.0.0.1", 9092)
+    def get_extra_info(self, name: str) -> Any:
+        known = {"socket": self.connected, "peername": ("127.0.0.1", 9092), "sockname": ("127.0.0.1", 9092)}
+        return known.get(name)
 
-    def write(self, data: bytes) -> None:
-        assert not self.is_closed
-        self.written += bytes(data)
+    def get_write_buffer_size(self) -> int:
+        return len(self.written)
+
+    def is_closing(self) -> bool:
+        return self.is_closed
 
     def writelines(self, parts: list[bytes]) -> None:
-        for part in parts:
-            self.write(part)
+        assert not self.is_closed
+        self.written += b"".join(map(bytes, parts))
 
     def pause_reading(self) -> None:
         self.is_reading = False
@@ -65,10 +70,12 @@ class FakeServer:
     settle_soon = settle
 
 
-def connect(handle: Callable[[memoryview, Session], Answer]) -> tuple[Connection, FakeTransport, FakeServer]:
+def connect(
+    handle: Callable[[memoryview, Session], Answer], connected: socket.socket | None = None
+) -> tuple[Connection, FakeTransport, FakeServer]:
     server = FakeServer(handle)
     connection = Connection(server, "PLAINTEXT")  # type: ignore[arg-type]
-    transport = FakeTransport()
+    transport = FakeTransport(connected)
     connection.connection_made(transport)  # type: ignore[arg-type]
     return connection, transport, server
 
@@ -214,10 +221,44 @@ def test_answers_that_nobody_reads_are_not_collected() -> None:
 
     connection, transport, _ = connect(handle)
 
-    def write(data: bytes) -> None:
+    def writelines(parts: list[bytes]) -> None:
         connection.pause_writing()
 
-    transport.write = write  # type: ignore[method-assign]
+    transport.writelines = writelines  # type: ignore[method-assign]
     receive(connection, frame(b"ask") * 2_000)
     assert len(asked) <= 32
     assert not transport.is_reading
+
+
+@settings(max_examples=30, deadline=None)
+@given(sizes=st.lists(st.integers(1, 300_000), min_size=1, max_size=6))
+def test_what_the_socket_does_not_take_at_once_goes_to_the_transport(sizes: list[int]) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        bodies = [bytes([65 + index]) * size for index, size in enumerate(sizes)]
+        connection, transport, _ = connect(lambda view, session: [b"<", bytes(view), b">"], ours)
+        receive(connection, b"".join(map(frame, bodies)))
+        arrived = b""
+        try:
+            while chunk := theirs.recv(1 << 20):
+                arrived += chunk
+        except BlockingIOError:
+            pass
+        assert arrived + transport.written == b"".join(b"<" + body + b">" for body in bodies)
+
+
+def test_a_closing_transport_s_descriptor_is_left_alone() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.setblocking(False)
+        later = Later()
+        connection, transport, server = connect(later.handle, ours)
+        receive(connection, frame(b"wait"))
+        transport.is_closed = True
+        transport.writelines = lambda parts: None  # type: ignore[method-assign]
+        later.waits[0].complete(SimpleNamespace())  # type: ignore[arg-type]
+        server.settle()
+        with pytest.raises(BlockingIOError):
+            theirs.recv(1)
