@@ -24,7 +24,7 @@ MAX_OUTSTANDING = 128
 """Requests of one connection that may be unanswered before it is read no further."""
 WRITE_FROM_PARTS = 32
 """Pieces of answers that are collected at most before they are written."""
-JOIN_BELOW_BYTES = 16 * 1024
+JOIN_BELOW_BYTES = 4 * 1024
 """Pieces of small answers are joined: one copy is cheaper than many vectors to the kernel."""
 
 
