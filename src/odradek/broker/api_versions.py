@@ -29,8 +29,14 @@ def handle(broker: "Broker", request: ApiVersionsRequest, context: RequestContex
 
 
 def _served(apis: Iterable[table.Api]) -> list[ApiVersion]:
+    """Produce is announced from v0 on and still refused below v3, as Kafka 4 has it (KAFKA-18659): librdkafka
+    takes a broker without Produce v0 for one that knows no compression."""
     return [
-        ApiVersion(api_key=api.key, min_version=api.lowest_version, max_version=api.highest_version)
+        ApiVersion(
+            api_key=api.key,
+            min_version=0 if api.key == table.PRODUCE else api.lowest_version,
+            max_version=api.highest_version,
+        )
         for api in apis
     ]
 

@@ -12,6 +12,7 @@ from odradek.core.errors import ErrorCode
 from odradek.protocol import apis
 from odradek.protocol.headers import request_header_version, response_header_version
 
+PRODUCE = 0
 API_VERSIONS = 18
 
 HANDLERS: dict[int, str] = {
