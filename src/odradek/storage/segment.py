@@ -21,6 +21,7 @@ _CLOSED = -1
 _WALK_BYTES = 8 * 1024
 _FIRST_WALK_BYTES = 512
 _COPY_BYTES = 1024 * 1024
+_FEW_BATCHES = 4
 _MAP_FROM_BYTES = 32 * 1024
 _MAP_AGAIN_BYTES = 4 * 1024 * 1024
 """A range that is not mapped yet is copied when it is smaller than the first and the file has grown by less
@@ -380,13 +381,9 @@ class Segment:
 
         When already the first batch ends above ``limit``, it is that batch's end.
         """
-        # Readers mostly ask for about one batch: then its header is all that is needed.
-        mapped = self._mapped
-        if mapped is not None and start + HEADER_SIZE <= len(mapped):
-            base_offset, length, magic, delta = PREFIX.unpack_from(mapped, start)
-            end = start + length + LENGTH_OVERHEAD
-            if magic == MAGIC and limit <= end <= self.size and delta >= 0:
-                return end, base_offset + delta + 1
+        near = self._boundary_within_few(start, limit)
+        if near is not None:
+            return near
         entry = self.offset_index.lookup_position(limit)
         position = entry[1] if entry is not None and entry[1] > start else start
         end = next_offset = -1
@@ -397,6 +394,27 @@ class Segment:
             if end >= limit:
                 break
         return end, next_offset
+
+    def _boundary_within_few(self, start: int, limit: int) -> tuple[int, int] | None:
+        """The same for readers who ask for a few batches, as most do: from their mapped headers alone."""
+        mapped = self._mapped
+        if mapped is None:
+            return None
+        mapped_size = len(mapped)
+        position, next_offset = start, -1
+        for _ in range(_FEW_BATCHES):
+            if position + HEADER_SIZE > mapped_size:
+                return None
+            base_offset, length, magic, delta = PREFIX.unpack_from(mapped, position)
+            end = position + length + LENGTH_OVERHEAD
+            if magic != MAGIC or length < SMALLEST_LENGTH or delta < 0 or end > self.size:
+                return None
+            if end > limit and position > start:
+                return position, next_offset
+            position, next_offset = end, base_offset + delta + 1
+            if end >= limit:
+                return position, next_offset
+        return None
 
     def end_by_walking(self) -> int:
         """The offset after the last batch, without any index."""
