@@ -96,7 +96,8 @@ def _asked_topic(
     if asked.topic_id != ZERO_ID:
         by_id = image.topics_by_id.get(asked.topic_id)
         if by_id is None:
-            return _missing_topic(None, asked.topic_id, ErrorCode.UNKNOWN_TOPIC_ID)
+            # Null where the request may say so, too; before v12 neither can.
+            return _missing_topic(asked.name, asked.topic_id, ErrorCode.UNKNOWN_TOPIC_ID)
         return _topic(broker, by_id, with_operations)
     name = asked.name
     topic = image.topics.get(name) if name is not None else None
