@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 $(BIN)/.runtime: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade 'pip>=25.1'
-	$(BIN)/pip install -q --prefer-binary -e '.[yaml]'
+	$(BIN)/pip install -q --prefer-binary -e .
 	touch $@
 
 $(BIN)/.dev: $(BIN)/.runtime
