@@ -1,4 +1,5 @@
 """kill -9 in a loop, under load: after each restart every acknowledged record is there once, in order.
+The same for SIGTERM, as in rolling restarts.
 
 ``ODRADEK_KILL_ROUNDS`` asks for an exact number of rounds; else it is 50, or what a busy machine gets done in
 80 s. ``ODRADEK_KILL_SEED`` sets the seed of the waits before a kill.
@@ -24,6 +25,7 @@ pytestmark = [pytest.mark.clients, pytest.mark.slow]
 
 ROUNDS = int(os.environ.get("ODRADEK_KILL_ROUNDS", "50"))
 SECONDS = float("inf") if "ODRADEK_KILL_ROUNDS" in os.environ else 80
+CLEAN_STOPS = 8
 READ_ALL_EVERY = 10
 """Rounds; in between only what is new is read, as what was read once rarely changes."""
 SEED = int(os.environ.get("ODRADEK_KILL_SEED", str(time.time_ns() % 1_000_000)))
@@ -144,6 +146,16 @@ def wait_for_progress(loads: list[Load], broker: BrokerProcess) -> None:
 
 @pytest.mark.timeout(60 + ROUNDS * 15)
 def test_nothing_acknowledged_is_lost_or_doubled_by_kill_9(broker: BrokerProcess) -> None:
+    restart_under_load(broker, broker.kill, ROUNDS)
+
+
+@pytest.mark.timeout(60 + CLEAN_STOPS * 15)
+def test_nothing_acknowledged_is_lost_or_doubled_by_sigterm(broker: BrokerProcess) -> None:
+    restart_under_load(broker, broker.stop, CLEAN_STOPS)
+
+
+def restart_under_load(broker: BrokerProcess, end: Callable[[], object], rounds: int) -> None:
+    """Ends the broker ``rounds`` times while five producers and a group are at work, and checks each time."""
     chance = random.Random(SEED)
     admin = AdminClient(client_of(broker.bootstrap))
     loads: list[Load] = [
@@ -164,14 +176,14 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_kill_9(broker: BrokerProcess
     began = time.monotonic()
     number = -1
     try:
-        while number + 1 < ROUNDS and time.monotonic() - began < SECONDS:
+        while number + 1 < rounds and time.monotonic() - began < SECONDS:
             number += 1
             wait_for_progress(loads, broker)
             topic = f"made-in-round-{number}"
             admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
             created.add(topic)
             time.sleep(chance.random() * 0.3)
-            broker.kill()
+            end()
             acknowledged: dict[int, list[Entry]] = {partition: [] for partition in range(partitions)}
             for load in loads:
                 acknowledged[load.partition] += load.acknowledged[:]

@@ -1,0 +1,35 @@
+"""The same conversations with a living Apache Kafka: ``kafka_answers.json`` is still what it answers."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conformance import cases, raw
+from tests.conformance.kafka_process import KafkaProcess
+from tests.conformance.test_raw_protocol import differences
+
+pytestmark = [pytest.mark.java, pytest.mark.slow]
+RESTLESS = {"a_member_that_is_silent_is_put_out"}
+"""Cases that mostly wait."""
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    process = KafkaProcess(tmp_path_factory.mktemp("kafka"))
+    process.format()
+    process.start()
+    with raw.RawConnection(process.bootstrap) as connection:
+        raw.find_coordinator(connection, "any")
+    yield process.bootstrap
+    process.stop(cleanly=False)
+
+
+def test_kafka_answers_as_noted(kafka: str) -> None:
+    noted = cases.kafka_answers()
+    differing = {}
+    for name in cases.load():
+        if name not in RESTLESS:
+            found = dict(differences(cases.hold(name, kafka), noted[name]))
+            if found:
+                differing[name] = found
+    assert differing == {}
