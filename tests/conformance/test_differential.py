@@ -1,9 +1,11 @@
 """The same conversations with a living Apache Kafka: ``kafka_answers.json`` is still what it answers."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from odradek.core.errors import ErrorCode
 from tests.conformance import cases, raw
 from tests.conformance.kafka_process import KafkaProcess
 from tests.conformance.test_raw_protocol import differences
@@ -20,6 +22,9 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     process.start()
     with raw.RawConnection(process.bootstrap) as connection:
         raw.find_coordinator(connection, "any")
+        first = raw.request_of("InitProducerId", transactional_id=None, transaction_timeout_ms=60_000)
+        while connection.ask(first, 5).error_code != ErrorCode.NONE:
+            time.sleep(0.1)  # its first block of producer ids is on the way
     yield process.bootstrap
     process.stop(cleanly=False)
 
