@@ -80,6 +80,25 @@ class Producer:
         self.last_sequence = batch.last_sequence
         self.last_timestamp = batch.timestamp
 
+    def recall(self, earlier: list[KeptBatch]) -> None:
+        """Takes back batches that a snapshot, which holds one for each producer, has left out.
+
+        ``earlier`` are this producer's last batches as the log has them; only an unbroken run of sequences
+        that ends in the one batch known counts.
+        """
+        if len(self.batches) != 1:
+            return
+        batches = list(self.batches)
+        for batch in reversed(earlier):
+            if batch.last_offset >= batches[0].last_offset:
+                continue
+            if batch.last_sequence != previous_sequence(batches[0].first_sequence, 1):
+                break
+            batches.insert(0, batch)
+            if len(batches) == BATCHES_KEPT:
+                break
+        self.batches = batches
+
     def find(self, first_sequence: int, last_sequence: int) -> KeptBatch | None:
         """The kept batch with exactly this range of sequences."""
         for batch in self.batches:

@@ -20,7 +20,7 @@ from odradek.storage.checkpoints import decode_epochs
 from odradek.storage.disk import Bytes, Disk
 from odradek.storage.epochs import LeaderEpochs
 from odradek.storage.index import LARGEST_RELATIVE_OFFSET
-from odradek.storage.producers import AbortedTransaction, Producers
+from odradek.storage.producers import AbortedTransaction, KeptBatch, Producers
 from odradek.storage.segment import Segment
 from odradek.storage.snapshots import SnapshotError, decode_snapshot
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from odradek.storage.log_state import LogState
 
 _SCAN_BYTES = 1024 * 1024
+_RECALLED_BYTES = 512 * 1024
+"""How far back batches that were in flight before a clean stop are looked for."""
 
 
 def load_epochs(disk: Disk, folder: str, log_end_offset: int) -> LeaderEpochs:
@@ -70,11 +72,38 @@ def producers_as_of(
         except (SnapshotError, FileNotFoundError):
             disk.remove(path)
             snapshots.remove(offset)
+    if producers.by_id:
+        _recall(segments, start_offset, producers)
     for number, segment in enumerate(segments):
         is_below = number + 1 < len(segments) and segments[number + 1].base_offset <= start_offset
         if not is_below and segment.base_offset < end_offset and start_offset < end_offset:
             _replay(segment, start_offset, end_offset, producers)
     return producers
+
+
+def _recall(segments: list[Segment], before_offset: int, producers: Producers) -> None:
+    """Looks the last batches of each producer up again, which Kafka's snapshots keep only one of.
+
+    Without it a producer whose answers a stopping broker could not deliver any more would find the second
+    to last of its batches in flight refused as out of order, not recognized.
+    """
+    segment = next((one for one in reversed(segments) if one.base_offset < before_offset), None)
+    if segment is None:
+        return
+    following = segment.locate(before_offset)
+    end = segment.size if following is None else following.position
+    entry = segment.offset_index.lookup_position(max(end - _RECALLED_BYTES, 0))
+    found: dict[int, list[KeptBatch]] = {}
+    for place in segment.walk(entry[1] if entry is not None else 0, end):
+        header = BatchHeader._make(HEADER.unpack(segment.read(place.position, HEADER_SIZE)))
+        producer = producers.by_id.get(header.producer_id)
+        if producer is not None and producer.epoch == header.producer_epoch and not header.is_control:
+            kept = KeptBatch(
+                header.last_sequence, header.last_offset, header.last_offset_delta, header.max_timestamp
+            )
+            found.setdefault(header.producer_id, []).append(kept)
+    for producer_id, batches in found.items():
+        producers.by_id[producer_id].recall(batches)
 
 
 def _replay(segment: Segment, start_offset: int, end_offset: int, producers: Producers) -> None:

@@ -140,3 +140,17 @@ def test_a_refused_record_tells_where_the_log_starts_and_which_it_was(tmp_path: 
     assert [one.batch_index for one in refused.record_errors] == [0]
     corrupt = only(harness.call(produce(batch(b"a")[:-1] + b"?"), 9))
     assert corrupt.log_start_offset == -1
+
+
+def test_all_batches_in_flight_before_a_clean_stop_are_known_after_it(harness: Harness) -> None:
+    in_flight = [
+        batch(b"a", b"b", producer_id=9, producer_epoch=0, base_sequence=2 * number) for number in range(7)
+    ]
+    for number, one in enumerate(in_flight):
+        assert only(harness.call(produce(one), 9)).base_offset == 3 * number
+        assert only(harness.call(produce(batch(b"of another")), 9)).error_code == 0
+    harness.restart()
+    for number, one in enumerate(in_flight[2:], 2):
+        assert only(harness.call(produce(one), 9)).base_offset == 3 * number
+    forgotten = only(harness.call(produce(in_flight[1]), 9))
+    assert forgotten.error_code == ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
