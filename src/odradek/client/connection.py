@@ -5,6 +5,7 @@ Sources: the Kafka protocol guide (framing, correlation ids), KIP-35 and KIP-511
 
 import asyncio
 import os
+import socket
 import struct
 from collections import deque
 from typing import Any, Self, TypeVar, cast
@@ -52,6 +53,13 @@ class Connection(asyncio.BufferedProtocol):
                 _, connection = await loop.create_connection(lambda: cls(address, client_id), host, port)
         except TimeoutError:
             raise _unreachable(address, f"no connection after {timeout_ms} ms") from None
+        except (socket.gaierror, UnicodeError) as error:
+            # Its errno is one of getaddrinfo's; a name with a part that is too long is a UnicodeError.
+            raise ConnectError(
+                f"cannot reach a broker at {address}: the host name {host} cannot be resolved",
+                "Check its spelling and this machine's DNS, or name another broker with -b HOST:PORT or "
+                "ODRADEK_BOOTSTRAP.",
+            ) from error
         except OSError as error:
             raise _unreachable(address, os.strerror(error.errno) if error.errno else str(error)) from error
         try:

@@ -1,4 +1,5 @@
 import asyncio
+import socket
 import struct
 from collections.abc import Callable
 
@@ -125,5 +126,22 @@ def test_a_round_trip_waits_for_the_broker() -> None:
             await connection.post(ListGroupsRequest())
             await connection.round_trip()
             assert len(broker.asked) == 1
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "failure", [socket.gaierror(socket.EAI_NONAME, "Name or service not known"), UnicodeError("too long")]
+)
+def test_a_host_that_cannot_be_resolved_is_named(monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
+    async def refuse(*_: object, **options: object) -> None:
+        raise failure
+
+    async def scenario() -> None:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", refuse)
+        with pytest.raises(ConnectError, match="the host name nowhere cannot be resolved") as caught:
+            await Connection.open("nowhere", 9092)
+        assert caught.value.fix is not None
+        assert "DNS" in caught.value.fix
 
     asyncio.run(scenario())
