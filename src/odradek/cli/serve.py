@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from odradek.app import Node
 
 NEVER = str(2**63 - 1)
+_ALL_INTERFACES = ("", "0.0.0.0", "::")
 
 
 @click.command("serve")
@@ -118,7 +119,10 @@ def _serve(
 
     def on_ready(node: "Node") -> None:
         if not quiet:
-            for line in greeting(node.bootstrap_servers, config.log_dir, ephemeral):
+            is_everywhere = config.listeners[0].host in _ALL_INTERFACES
+            for line in greeting(
+                node.bootstrap_servers, config.log_dir, ephemeral, is_everywhere=is_everywhere
+            ):
                 note(line)
 
     try:
@@ -130,8 +134,13 @@ def _serve(
             ready_file.unlink(missing_ok=True)
 
 
-def greeting(bootstrap_servers: str, folder: str, ephemeral: bool) -> list[str]:
-    """What a person should know once the broker is up."""
+def greeting(
+    bootstrap_servers: str, folder: str, ephemeral: bool, *, is_everywhere: bool = False
+) -> list[str]:
+    """What a person should know once the broker is up; ``is_everywhere``: it listens on all interfaces."""
+    where = bootstrap_servers
+    if is_everywhere:
+        where = f"all interfaces, port {bootstrap_servers.rpartition(':')[2]} ({bootstrap_servers} from here)"
     data = (
         f"{Path(folder).resolve()}  (temporary, gone when this ends)"
         if ephemeral
@@ -139,7 +148,7 @@ def greeting(bootstrap_servers: str, folder: str, ephemeral: bool) -> list[str]:
     )
     option = "" if bootstrap_servers in ("localhost:9092", "127.0.0.1:9092") else f" -b {bootstrap_servers}"
     return [
-        f"Odradek listens on {bootstrap_servers}",
+        f"Odradek listens on {where}",
         f"Data is in         {data}",
         "Now type           "
         f"echo hello | odradek produce greetings{option} && odradek consume greetings -e{option}",

@@ -6,10 +6,13 @@ that acks=1 traffic does not pay for a disk flush per wake-up.
 """
 
 import asyncio
+import errno
 import logging
+import os
 import resource
 from collections import Counter
 from collections.abc import Sequence
+from socket import gaierror
 
 from odradek.broker.broker import Broker, Flush
 from odradek.broker.maintenance import Chore
@@ -77,10 +80,7 @@ class Server:
                     reuse_address=True,
                 )
             except OSError as error:
-                raise StartupError(
-                    f"cannot listen on {listener.host}:{listener.port}: {error.strerror or error}; "
-                    f"stop what uses that port, or choose another with --listen"
-                ) from error
+                raise _cannot_listen(listener, error) from error
             self._listeners.append(server)
             addresses += [socket.getsockname()[:2] for socket in server.sockets]
         self._arm_timer()
@@ -205,6 +205,23 @@ class Server:
         for connection in list(self._connections):
             connection.transport.close()
         await asyncio.sleep(0)
+
+
+def _cannot_listen(listener: Listener, error: OSError) -> StartupError:
+    """The loop's own text names the address once more, so the cause is told by its number."""
+    where = f"{listener.host}:{listener.port}" if listener.host else f"port {listener.port} of all interfaces"
+    if isinstance(error, gaierror):
+        reason = "the host name cannot be resolved; name an address of this machine with --listen HOST:PORT"
+    elif error.errno == errno.EADDRINUSE:
+        reason = (
+            "the port is in use; stop the program that holds it, or choose another with --listen HOST:PORT"
+        )
+    elif error.errno == errno.EADDRNOTAVAIL:
+        reason = "this machine has no such address; name one that it has with --listen HOST:PORT"
+    else:
+        cause = os.strerror(error.errno) if error.errno else str(error)
+        reason = f"{cause}; choose another address with --listen HOST:PORT"
+    return StartupError(f"cannot listen on {where}: {reason}")
 
 
 def _attempt(chore: Chore) -> None:

@@ -1,3 +1,4 @@
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,24 @@ def test_a_broker_that_cannot_start_says_why(run_offline: Run, monkeypatch: pyte
 
     monkeypatch.setattr(app, "run", run)
     assert run_offline("serve", code=1).err.startswith("error: the port is taken")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "", "[::]"])
+def test_listening_on_all_interfaces_is_said(
+    run_offline: Run, served: list[BrokerConfig], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, host: str
+) -> None:
+    monkeypatch.setattr(FakeNode, "bootstrap_servers", "localhost:9999")
+    done = run_offline("serve", "--data", tmp_path / "d", "--listen", f"{host}:9999")
+    assert done.err.splitlines()[0].endswith(
+        "listens on all interfaces, port 9999 (localhost:9999 from here)"
+    )
+
+
+def test_a_port_in_use_is_said_once_with_what_to_do(run_offline: Run, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        address = f"127.0.0.1:{holder.getsockname()[1]}"
+        done = run_offline("serve", "--data", tmp_path / "d", "--listen", address, code=1)
+    assert done.err.splitlines()[-1] == (
+        f"error: cannot listen on {address}: the port is in use; stop the program that holds it, "
+        "or choose another with --listen HOST:PORT"
+    )
