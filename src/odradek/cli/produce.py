@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import click
 
-from odradek.cli.errors import CommandError
+from odradek.cli.errors import NOT_FOUND, CommandError
 from odradek.cli.jsonl import from_json
 from odradek.cli.lines import read_lines
 from odradek.cli.options import bootstrap_option, topic_argument, with_client
@@ -18,6 +18,7 @@ from odradek.cli.output import emit, note
 from odradek.cli.progress import ProgressBar
 from odradek.client.client import Client
 from odradek.client.producer import Producer
+from odradek.core.errors import ApiError, ErrorCode
 from odradek.records.record import Headers, Record
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
@@ -122,7 +123,17 @@ def command(
 
     async def work(client: Client) -> int:
         producer = Producer(client, topic, acks=_ACKS[acks], compression=CODECS.index(compression))
-        await producer.start()
+        try:
+            await producer.start()
+        except ApiError as error:
+            if error.code is not ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
+                raise
+            raise CommandError(
+                f"there is no topic {topic}, and the broker does not make topics by itself "
+                "(auto.create.topics.enable)",
+                f"`odradek topic create {topic}` makes it.",
+                NOT_FOUND,
+            ) from error
         await _send_all(producer, read_lines(sys.stdin.fileno()), parse, tombstones)
         return producer.acknowledged
 

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from odradek.client.client import Client
 from odradek.testing import Broker
 from tests.unit.cli.conftest import Run
 
@@ -94,3 +95,15 @@ def test_a_record_that_is_too_large_says_what_to_raise(
 )
 def test_what_cannot_be_meant(run_offline: Run, arguments: list[str]) -> None:
     run_offline("produce", "t", *arguments, code=2)
+
+
+@pytest.mark.odradek(config={"auto.create.topics.enable": False})
+def test_a_missing_topic_that_is_not_made_by_itself_says_what_to_type(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(Client.__init__.__kwdefaults__, "timeout_ms", 500)
+    assert run("produce", "nowhere", stdin=b"x\n", code=3).err.splitlines() == [
+        "error: there is no topic nowhere, and the broker does not make topics by itself "
+        "(auto.create.topics.enable)",
+        "       `odradek topic create nowhere` makes it.",
+    ]
