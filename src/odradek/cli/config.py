@@ -42,16 +42,14 @@ def get(kind: str, name: str, keys: tuple[str, ...], show_all: bool, output: str
         resource_type, resource = _resource(kind, name)
         if resource_type is admin.ResourceType.TOPIC:
             await client.topics([resource])
-        return await admin.describe_configs(client, resource_type, resource, keys or None)
+        found = await admin.describe_configs(client, resource_type, resource, keys or None)
+        missing = sorted(set(keys) - {entry.name for entry in found})
+        if missing:
+            known = await admin.describe_configs(client, resource_type, resource)
+            raise _no_such_config(kind, missing, [entry.name for entry in known])
+        return found
 
     entries = with_client(bootstrap, work)
-    missing = set(keys) - {entry.name for entry in entries}
-    if missing:
-        raise CommandError(
-            f"there is no {kind} config {', '.join(sorted(missing))}",
-            "`odradek config get` with --all shows every one.",
-            NOT_FOUND,
-        )
     shown = [entry for entry in entries if keys or show_all or entry.source != "default"]
     value = [
         {
@@ -69,13 +67,28 @@ def get(kind: str, name: str, keys: tuple[str, ...], show_all: bool, output: str
         note("Everything is at its default; --all shows the values.")
 
 
+def _no_such_config(kind: str, missing: list[str], known: list[str]) -> CommandError:
+    from odradek.core.config.keys import nearest
+
+    near = list(dict.fromkeys(close for key in missing if (close := nearest(key, known))))
+    hint = f"Did you mean {', '.join(near)}? " if near else ""
+    return CommandError(
+        f"there is no {kind} config {', '.join(missing)}",
+        f"{hint}`odradek config get` with --all shows every one.",
+        NOT_FOUND,
+    )
+
+
 @command.command("set")
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("name", shell_complete=complete.by_kind)
 @click.argument("assignments", nargs=-1, required=True, metavar="KEY=VALUE|KEY-...")
 @click.option("--dry-run", is_flag=True, help="Only check whether it could be done.")
+@output_option
 @bootstrap_option
-def set_(kind: str, name: str, assignments: tuple[str, ...], dry_run: bool, bootstrap: str) -> None:
+def set_(
+    kind: str, name: str, assignments: tuple[str, ...], dry_run: bool, output: str, bootstrap: str
+) -> None:
     """Change configs of a topic, a broker (by its id) or a group while it runs.
 
     KEY=VALUE sets, KEY- goes back to the default. The broker named `default` stands for all brokers.
@@ -98,7 +111,10 @@ def set_(kind: str, name: str, assignments: tuple[str, ...], dry_run: bool, boot
         await admin.alter_configs(client, resource_type, resource, changes, validate_only=dry_run)
 
     with_client(bootstrap, work)
-    note(f"{kind} {name}: {'could be changed' if dry_run else 'changed'}")
+    if output == "table":
+        note(f"{kind} {name}: {'could be changed' if dry_run else 'changed'}")
+    else:
+        emit({"kind": kind, "name": name, "configs": changes, "changed": not dry_run}, output, list)
 
 
 def _resource(kind: str, name: str) -> tuple[Any, str]:

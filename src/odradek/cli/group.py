@@ -268,8 +268,9 @@ def _preview(plan: Json) -> Table:
 @command.command("delete")
 @group_argument(many=True)
 @yes_option
+@output_option
 @bootstrap_option
-def delete(groups: tuple[str, ...], yes: bool, bootstrap: str) -> None:
+def delete(groups: tuple[str, ...], yes: bool, output: str, bootstrap: str) -> None:
     """Forget groups without members, and their offsets (also: rm)."""
     what = groups[0] if len(groups) == 1 else f"{len(groups)} groups ({', '.join(groups)})"
     confirm(f"Delete {what} with all committed offsets?", yes)
@@ -280,3 +281,5 @@ def delete(groups: tuple[str, ...], yes: bool, bootstrap: str) -> None:
             note(f"{group}: deleted")
 
     with_client(bootstrap, work)
+    if output != "table":
+        emit([{"group": group, "deleted": True} for group in groups], output, list)

@@ -233,6 +233,7 @@ def _describe_tables(topic: Json) -> list[Table]:
 )
 @click.option("-u", "--unset", multiple=True, metavar="KEY", help="Back to the default; may be repeated.")
 @click.option("--dry-run", is_flag=True, help="Only check whether it could be done.")
+@output_option
 @bootstrap_option
 def alter(
     topic: str,
@@ -240,6 +241,7 @@ def alter(
     configs: dict[str, str],
     unset: tuple[str, ...],
     dry_run: bool,
+    output: str,
     bootstrap: str,
 ) -> None:
     """Add partitions, change configs."""
@@ -257,14 +259,19 @@ def alter(
             await admin.alter_configs(client, admin.ResourceType.TOPIC, topic, changes, validate_only=dry_run)
 
     with_client(bootstrap, work)
-    note(f"{topic}: {'could be changed' if dry_run else 'changed'}")
+    if output == "table":
+        note(f"{topic}: {'could be changed' if dry_run else 'changed'}")
+    else:
+        done = {"name": topic, "partitions": partitions, "configs": changes, "changed": not dry_run}
+        emit(done, output, list)
 
 
 @command.command("delete")
 @topic_argument(many=True)
 @yes_option
+@output_option
 @bootstrap_option
-def delete(topics: tuple[str, ...], yes: bool, bootstrap: str) -> None:
+def delete(topics: tuple[str, ...], yes: bool, output: str, bootstrap: str) -> None:
     """Delete topics and all their records (also: rm)."""
     what = topics[0] if len(topics) == 1 else f"{len(topics)} topics ({', '.join(topics)})"
     confirm(f"Delete {what} and every record in it?", yes)
@@ -275,3 +282,5 @@ def delete(topics: tuple[str, ...], yes: bool, bootstrap: str) -> None:
             note(f"{name}: deleted")
 
     with_client(bootstrap, work)
+    if output != "table":
+        emit([{"name": name, "deleted": True} for name in topics], output, list)

@@ -75,3 +75,21 @@ def test_keys_can_be_searched(run_offline: Run) -> None:
     assert shown.err.startswith("1 keys: 1 implemented")
     run_offline("config", "keys", "nothing-like-it", code=3)
     run_offline("config", "keys", "(", code=2)
+
+
+def test_setting_says_what_it_did_as_data(run: Run, odradek_topic: str) -> None:
+    arguments = ("config", "set", "topic", odradek_topic, "retention.ms=1000", "segment.ms-", "-o", "json")
+    done = {
+        "kind": "topic",
+        "name": odradek_topic,
+        "configs": {"retention.ms": "1000", "segment.ms": None},
+        "changed": True,
+    }
+    assert run(*arguments, "--dry-run").json == {**done, "changed": False}
+    assert run(*arguments).json == done
+
+
+def test_a_key_that_is_not_there_brings_the_nearest(run: Run, odradek_topic: str) -> None:
+    near = run("config", "get", "topic", odradek_topic, "retention.mz", "segment.ms", code=3).err
+    assert "Did you mean retention.ms? " in near
+    assert "Did you mean" not in run("config", "get", "topic", odradek_topic, "qqq", code=3).err

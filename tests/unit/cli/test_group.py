@@ -92,3 +92,8 @@ def test_a_group_with_members_is_described_and_left_alone(
     finally:
         leave.set()
         member.join()
+
+
+def test_deleting_says_what_it_did_as_data(run: Run, group: str) -> None:
+    deleted = run("group", "delete", group, "-y", "-o", "json").json
+    assert deleted == [{"group": group, "deleted": True}]

@@ -108,3 +108,19 @@ def test_without_a_broker_the_error_says_what_to_do(run_offline: Run) -> None:
     done = run_offline("topic", "list", "-b", "127.0.0.1:1", code=1)
     assert done.err.splitlines()[0] == "error: cannot reach a broker at 127.0.0.1:1: Connection refused"
     assert "odradek serve" in done.err
+
+
+def test_alter_and_delete_say_what_they_did_as_data(run: Run, odradek_topic: str) -> None:
+    arguments = ("topic", "alter", odradek_topic, "-p", 2, "-s", "retention.ms=1000", "-u", "segment.ms")
+    done = {
+        "name": odradek_topic,
+        "partitions": 2,
+        "configs": {"retention.ms": "1000", "segment.ms": None},
+        "changed": True,
+    }
+    assert run(*arguments, "--dry-run", "-o", "json").json == {**done, "changed": False}
+    assert run(*arguments, "-o", "json").json == done
+    configs_only = run("topic", "alter", odradek_topic, "-s", "retention.ms=1", "-o", "yaml").out
+    assert yaml.safe_load(configs_only)["partitions"] is None
+    deleted = run("topic", "delete", odradek_topic, "-y", "-o", "json").json
+    assert deleted == [{"name": odradek_topic, "deleted": True}]
