@@ -7,7 +7,7 @@ The server flushes (:meth:`begin_flush`, in a thread) and both doors open in :me
 
 import logging
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +76,7 @@ class Broker:
         self.has_unflushed = False
         self.maintenance = Maintenance(store, clock)
         self.producer_ids = ProducerIds(self)
+        self._after_flush: list[Callable[[bool], None]] = []
         self._sweep_is_due = False
         self._client_ids: dict[bytes, str] = {}
         store.volume.producer_expiration_ms = config.producer_id_expiration_ms
@@ -246,9 +247,11 @@ class Broker:
         self.flush_is_urgent = self.has_unflushed = False
         metadata_is_dirty = self.metadata.begin_flush()
         ticket = self.store.begin_flush(self.clock.now_ms())
+        waiting, self._after_flush = self._after_flush, []
         if not metadata_is_dirty and ticket is None:
+            _tell(waiting, is_durable=True)
             return None
-        return Flush(self.metadata if metadata_is_dirty else None, ticket)
+        return Flush(self.metadata if metadata_is_dirty else None, ticket, waiting)
 
     def finish_flush(self, flush: "Flush") -> None:
         """Moves high watermarks over what ``flush`` made durable and releases who waited for it."""
@@ -264,6 +267,12 @@ class Broker:
                 partition.high_watermark_moved()
             except Exception:
                 log.exception("someone who waited for %s could not be told", partition.topic_partition)
+        _tell(flush.waiting, is_durable=flush.ticket is None or flush.ticket.checkpoint_error is None)
+
+    def after_flush(self, callback: Callable[[bool], None]) -> None:
+        """Calls back once the checkpoints changed so far are on disk, with whether they are."""
+        self._after_flush.append(callback)
+        self.want_flush(is_urgent=True)
 
     def _log_went_offline(self, failed: LogState) -> None:
         log.error("%s is offline: %s", failed.topic_partition, failed.offline)
@@ -295,11 +304,17 @@ class Broker:
 class Flush:
     """One grouped flush: the metadata log first, as partitions may exist only because of it."""
 
-    __slots__ = ("metadata", "ticket")
+    __slots__ = ("metadata", "ticket", "waiting")
 
-    def __init__(self, metadata: MetadataCommits | None, ticket: FlushTicket | None) -> None:
+    def __init__(
+        self,
+        metadata: MetadataCommits | None,
+        ticket: FlushTicket | None,
+        waiting: Sequence[Callable[[bool], None]],
+    ) -> None:
         self.metadata = metadata
         self.ticket = ticket
+        self.waiting = waiting
 
     def run(self) -> None:
         """Blocks until the bytes are on disk; called in the flusher's thread, touches no shared state.
@@ -314,6 +329,14 @@ class Flush:
             except Exception as error:
                 log.exception("a flush failed")
                 self.ticket.fail(error)
+
+
+def _tell(waiting: Sequence[Callable[[bool], None]], *, is_durable: bool) -> None:
+    for callback in waiting:
+        try:
+            callback(is_durable)
+        except Exception:
+            log.exception("someone who waited for a flush could not be told")
 
 
 def _encode(api: table.Api, version: int, correlation_id: int, response: Message) -> Parts:

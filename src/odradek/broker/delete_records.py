@@ -6,7 +6,7 @@ nothing that is still on its way to a consumer is.
 
 from typing import TYPE_CHECKING
 
-from odradek.broker.requests import RequestContext
+from odradek.broker.requests import RequestContext, Wait
 from odradek.core.errors import ApiError, ErrorCode
 from odradek.protocol.generated.delete_records import (
     DeleteRecordsPartitionResult,
@@ -22,7 +22,9 @@ HIGH_WATERMARK = -1
 _UNKNOWN = -1
 
 
-def handle(broker: "Broker", request: DeleteRecordsRequest, context: RequestContext) -> DeleteRecordsResponse:
+def handle(
+    broker: "Broker", request: DeleteRecordsRequest, context: RequestContext
+) -> DeleteRecordsResponse | Wait:
     wanted: dict[str, dict[int, int]] = {}
     for topic in request.topics:
         offsets = wanted.setdefault(topic.name, {})
@@ -39,7 +41,18 @@ def handle(broker: "Broker", request: DeleteRecordsRequest, context: RequestCont
             except ApiError as error:
                 partitions.append(_refusal(index, error.code))
         results.append(DeleteRecordsTopicResult(name=name, partitions=partitions))
-    return DeleteRecordsResponse(topics=results)
+    response = DeleteRecordsResponse(topics=results)
+    if not broker.store.volume.log_starts_changed:
+        return response
+    # What was deleted must not come back with a crash, so the new log start has to be on disk.
+    wait = Wait()
+
+    def answer(is_durable: bool) -> None:
+        refusal = ApiError(ErrorCode.KAFKA_STORAGE_ERROR)
+        wait.complete(response if is_durable else refusal)
+
+    broker.after_flush(answer)
+    return wait
 
 
 def _delete(broker: "Broker", name: str, index: int, offset: int) -> int:
@@ -58,7 +71,6 @@ def _delete(broker: "Broker", name: str, index: int, offset: int) -> int:
     if offset < 0:
         raise ApiError(ErrorCode.OFFSET_OUT_OF_RANGE)
     log.advance_log_start(offset)
-    broker.want_flush(is_urgent=False)
     return log.log_start_offset
 
 

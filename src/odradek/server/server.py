@@ -140,6 +140,8 @@ class Server:
         if flush is not None:
             self._flush_in_flight = True
             self._flusher.submit(flush)
+        else:
+            self.settle()
 
     def _flushed(self, flush: Flush) -> None:
         self._flush_in_flight = False

@@ -68,3 +68,19 @@ def test_refused(harness: Harness) -> None:
     assert delete(harness, "t", (7, 0), (1, 0)) == [(7, -1, unknown), (1, 0, 0)]
     assert delete(harness, "__consumer_offsets", (0, 0)) == [(0, -1, ErrorCode.INVALID_TOPIC_EXCEPTION)]
     assert delete(harness, "compacted", (0, 0)) == [(0, -1, ErrorCode.POLICY_VIOLATION)]
+
+
+def test_what_was_deleted_does_not_come_back_with_a_crash(harness: Harness) -> None:
+    asked = DeleteRecordsPartition(partition_index=0, offset=2)
+    request = DeleteRecordsRequest(
+        topics=[DeleteRecordsTopic(name="t", partitions=[asked])], timeout_ms=1_000
+    )
+    pending = harness.send(request)
+    assert not pending.is_answered
+    harness.flush()
+    assert pending.response().topics[0].partitions[0].low_watermark == 2
+    harness.broker.close(is_clean=False)
+    harness.start()
+    partition = harness.broker.topics.partition("t", 0)
+    assert partition is not None
+    assert partition.log.log_start_offset == 2
