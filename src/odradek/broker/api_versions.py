@@ -24,7 +24,6 @@ def handle(broker: "Broker", request: ApiVersionsRequest, context: RequestContex
         software = (request.client_software_name, request.client_software_version)
         if not all(_SOFTWARE.fullmatch(text) for text in software):
             return refuse(request, ErrorCode.INVALID_REQUEST, None)
-        context.session.client_software = software
     return ApiVersionsResponse(api_keys=_served(broker.apis.values()))
 
 

@@ -6,8 +6,6 @@ Bit n stands for ``org.apache.kafka.common.acl.AclOperation`` code n.
 READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE = 3, 4, 5, 6, 7, 8
 CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE = 9, 10, 11, 12
 
-NOT_ASKED = -(1 << 31)
-
 
 def _bits(*operations: int) -> int:
     return sum(1 << operation for operation in operations)

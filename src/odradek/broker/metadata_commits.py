@@ -77,10 +77,6 @@ class MetadataCommits:
     def close(self) -> None:
         self._store.close()
 
-    @property
-    def is_dirty(self) -> bool:
-        return len(self._pending) > self._in_flight
-
     def begin_flush(self) -> bool:
         """Takes what is pending into the next flush; ``False`` when there is nothing."""
         self._in_flight = len(self._pending)

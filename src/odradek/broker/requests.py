@@ -23,7 +23,7 @@ class Message(Protocol):
 class Session:
     """One connection, as the broker sees it."""
 
-    __slots__ = ("client_host", "client_software", "host", "listener", "port", "principal")
+    __slots__ = ("client_host", "host", "listener", "port")
 
     def __init__(self, client_host: str, host: str, port: int, listener: str = "PLAINTEXT") -> None:
         self.client_host = client_host
@@ -31,8 +31,6 @@ class Session:
         """The address that the client dialled: Metadata names it unless advertised.listeners is set."""
         self.port = port
         self.listener = listener
-        self.principal = "User:ANONYMOUS"
-        self.client_software: tuple[str, str] = ("", "")
 
 
 class RequestContext:

@@ -62,15 +62,18 @@ class Topics:
             if wanted is None or wanted.topic_id != topic.topic_id:
                 self._remove(topic)
         configs_changed = before is None or before.configs is not image.configs
+        layers = broker_layers(image, self._config)
+        plain = LogConfig.from_topic(topic_values(layers, {}))
         for name, topic_image in image.topics.items():
             if before is None or configs_changed or before.topics.get(name) is not topic_image:
-                self._bring_up(topic_image, image)
+                overrides = topic_image.configs
+                config = LogConfig.from_topic(topic_values(layers, overrides)) if overrides else plain
+                self._bring_up(topic_image, config)
 
-    def _bring_up(self, topic_image: TopicImage, image: ClusterImage) -> None:
+    def _bring_up(self, topic_image: TopicImage, config: LogConfig) -> None:
         topic = self.by_name.get(topic_image.name)
         if topic is None:
             topic = Topic(topic_image.name, topic_image.topic_id)
-        config = LogConfig.from_topic(topic_values(broker_layers(image, self._config), topic_image.configs))
         for partition, partition_image in zip(topic.partitions, topic_image.partitions, strict=False):
             partition.log.config = config
             partition.leader_epoch = partition_image.leader_epoch

@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 from odradek.core.ids import TopicId
 
-NO_LEADER = -1
-
 ConfigResource = tuple[int, str]
 """(resource type as DescribeConfigs numbers it, name); an empty broker name stands for all brokers."""
 

@@ -93,9 +93,13 @@ class Connection(asyncio.BufferedProtocol):
         return self._own_view[self._filled :]
 
     def buffer_updated(self, count: int) -> None:
-        filled = self._filled + count
-        view = self._own_view
         self.last_active_ms = self._server.now_ms
+        self._consume(self._filled + count)
+        self._server.settle()
+
+    def _consume(self, filled: int) -> None:
+        """Handles the frames in the first ``filled`` bytes of the present buffer, keeps what is left."""
+        view = self._own_view
         out: Parts = []
         position = self._handle_frames(view, filled, out)
         if out:
@@ -104,7 +108,6 @@ class Connection(asyncio.BufferedProtocol):
             self._keep(view, position, filled)
         elif not self._queue:
             self.transport.close()
-        self._server.settle()
 
     def _handle_frames(self, view: memoryview, filled: int, out: Parts) -> int:
         """Handles the whole frames in ``view[:filled]``; returns where the first partial one begins."""
@@ -231,14 +234,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._reading_paused = False
         if self._filled:
-            out: Parts = []
-            position = self._handle_frames(self._own_view, self._filled, out)
-            if out:
-                self._write(out)
-            if not self._closing:
-                self._keep(self._own_view, position, self._filled)
-            elif not self._queue:
-                self.transport.close()
+            self._consume(self._filled)
             self._server.settle_soon()
         if not self._reading_paused and not self._closing:
             self.transport.resume_reading()
