@@ -214,6 +214,9 @@ class DamageError(OdradekError):
         self.position = position
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type, tuple[str, int, str]]:
+        return DamageError, (self.path, self.position, self.reason)
+
 
 class StartupError(OdradekError):
     """The broker cannot start as asked; the message names the cause and the fix."""

@@ -1,0 +1,147 @@
+"""Runs jobs (``storage/jobs.py``) in child processes, so that they cost the event loop nothing.
+
+One process per job, started afresh: never a fork of this one, which has threads and mapped files. It gets the
+job through its standard input and answers through its output; when that input closes, because this process
+ended, however it ended, the child ends at once. A thread per running job does the waiting.
+"""
+
+import asyncio
+import logging
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from odradek.server.worker_process import Pace
+from odradek.storage.disk import Disk, SystemDisk
+from odradek.storage.jobs import Job, JobFailedError, JobStoppedError, Outcome, Submitted, attempt
+
+log = logging.getLogger("odradek.worker")
+
+MAIN = ["-m", "odradek.server.worker_process"]
+STOP_S = 5.0
+"""How long :meth:`Worker.stop` waits for a job in a thread; processes are killed and take no time."""
+
+Done = Callable[[Outcome], None]
+
+
+class Worker:
+    """A :class:`JobRunner` with up to ``limit`` jobs at a time, in order.
+
+    ``is_urgent`` gives its processes the broker's own priority; else they get only what it leaves over.
+    Without ``in_processes`` jobs run in threads of this process, for brokers inside a test.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        limit: int = 1,
+        *,
+        is_urgent: bool = False,
+        in_processes: bool = True,
+    ) -> None:
+        self.limit = limit
+        self._loop = loop
+        self._is_urgent = is_urgent
+        self._in_processes = in_processes and bool(sys.executable)
+        self._waiting: deque[tuple[Submitted, Done]] = deque()
+        self._running: dict[Submitted, threading.Thread] = {}
+        self.is_stopped = False
+
+    def submit(self, job: Job, done: Done) -> Submitted:
+        """Do ``job``; ``done`` is called in the loop."""
+        submitted = Submitted(job)
+        self._waiting.append((submitted, done))
+        self._start_next()
+        return submitted
+
+    def stop(self) -> None:
+        """End what runs and forget what waits; nobody is called back any more. Blocks for a moment."""
+        self.is_stopped = True
+        self._waiting.clear()
+        running = list(self._running.items())
+        for submitted, _ in running:
+            submitted.cancel()
+        for _, thread in running:
+            thread.join(STOP_S)
+
+    def _start_next(self) -> None:
+        while self._waiting and len(self._running) < self.limit and not self.is_stopped:
+            submitted, done = self._waiting.popleft()
+            thread = threading.Thread(
+                target=self._run, args=(submitted, done), name=f"odradek-{submitted.job.kind}", daemon=True
+            )
+            self._running[submitted] = thread
+            thread.start()
+
+    def _run(self, submitted: Submitted, done: Done) -> None:
+        if submitted.is_cancelled:
+            outcome = Outcome(error=JobStoppedError("cancelled"))
+        elif self._in_processes:
+            outcome = _run_in_process(submitted, self._is_urgent)
+        else:
+            outcome = _run_in_thread(SystemDisk(), submitted)
+        if not self.is_stopped:
+            self._loop.call_soon_threadsafe(self._ended, submitted, done, outcome)
+
+    def _ended(self, submitted: Submitted, done: Done, outcome: Outcome) -> None:
+        self._running.pop(submitted, None)
+        if isinstance(outcome.error, JobFailedError):
+            log.error("%s", outcome.error)
+        try:
+            done(outcome)
+        except Exception:
+            log.exception("the end of a %s job failed", submitted.job.kind)
+        self._start_next()
+
+
+def _run_in_thread(disk: Disk, submitted: Submitted) -> Outcome:
+    def moved(total: int) -> None:
+        submitted.bytes_moved = total
+        if submitted.is_cancelled:
+            raise JobStoppedError("cancelled")
+
+    return attempt(disk, submitted.job, Pace(submitted.job.bytes_per_second, moved, every_s=0.0))
+
+
+def _run_in_process(submitted: Submitted, is_urgent: bool) -> Outcome:
+    command = [sys.executable, "-P", *MAIN]
+    # The child finds modules where this process did, and never a stray one in the working directory.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
+        )
+    except OSError as error:
+        return Outcome(error=JobFailedError(f"no process for a {submitted.job.kind} job: {error}"))
+    submitted.on_cancel = process.kill
+    if submitted.is_cancelled:
+        process.kill()
+    with process:  # closes the pipes and waits
+        try:
+            outcome = _converse(process, submitted, is_urgent)
+        except (OSError, EOFError, pickle.UnpicklingError):
+            outcome = None
+        finally:
+            process.kill()
+    if outcome is not None:
+        return outcome
+    if submitted.is_cancelled:
+        return Outcome(error=JobStoppedError("cancelled"))
+    kind, code = submitted.job.kind, process.returncode
+    return Outcome(error=JobFailedError(f"the process of a {kind} job ended early (exit code {code})"))
+
+
+def _converse(process: subprocess.Popen[bytes], submitted: Submitted, is_urgent: bool) -> Outcome | None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    pickle.dump((submitted.job, is_urgent), process.stdin)
+    process.stdin.flush()
+    while True:
+        message = pickle.load(process.stdout)  # from a process of ours
+        if isinstance(message, Outcome):
+            return message
+        submitted.bytes_moved = message

@@ -1,0 +1,85 @@
+"""The child process of ``server/worker.py``: takes one job from standard input, answers on standard output.
+
+The answer is a run of pickles: how many bytes were moved so far, now and then, and an ``Outcome`` at last.
+"""
+
+import contextlib
+import os
+import pickle
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import BinaryIO
+
+from odradek.core.errors import DamageError
+from odradek.storage.disk import SystemDisk
+from odradek.storage.jobs import UNLIMITED_RATE, Job, JobFailedError, Outcome, attempt
+
+PROGRESS_S = 0.25
+WINDOW_S = 0.3
+"""A job's rate is kept over so long: what it did not use up earlier, it may not use later."""
+LOWEST_PRIORITY = 19
+
+
+class Pace:
+    """The :class:`Meter` of a job: sleeps when it is too fast, and tells ``show`` its progress."""
+
+    def __init__(
+        self, bytes_per_second: float, show: Callable[[int], None], every_s: float = PROGRESS_S
+    ) -> None:
+        self._rate = bytes_per_second
+        self._show = show
+        self._every_s = every_s
+        self._total = self._in_window = 0
+        self._window_s = self._shown_s = time.monotonic()
+
+    def moved(self, count: int, /) -> None:
+        self._total += count
+        self._in_window += count
+        now_s = time.monotonic()
+        if self._rate != UNLIMITED_RATE:
+            ahead_s = self._in_window / self._rate - (now_s - self._window_s)
+            if ahead_s > 0:
+                time.sleep(ahead_s)
+                now_s = time.monotonic()
+            if now_s - self._window_s > WINDOW_S:
+                self._window_s, self._in_window = now_s, 0
+        if now_s - self._shown_s >= self._every_s:
+            self._shown_s = now_s
+            self._show(self._total)
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    job, is_urgent = pickle.load(sys.stdin.buffer)
+    if not is_urgent:
+        os.nice(LOWEST_PRIORITY)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    outcome = _outcome(job, answers)
+    pickle.dump(outcome, answers)
+    answers.flush()
+
+
+def _end_with_parent() -> None:
+    """Nobody writes to our input any more: it ends when the parent lets go of it, or is killed."""
+    with contextlib.suppress(OSError):
+        os.read(sys.stdin.fileno(), 1)
+    os._exit(1)
+
+
+def _outcome(job: Job, answers: BinaryIO) -> Outcome:
+    def show(total: int) -> None:
+        pickle.dump(total, answers)
+        answers.flush()
+
+    outcome = attempt(SystemDisk(), job, Pace(job.bytes_per_second, show))
+    if outcome.error is None or isinstance(outcome.error, DamageError | OSError | JobFailedError):
+        return outcome
+    error = outcome.error  # of a type that may not survive the way
+    return Outcome(error=JobFailedError(f"a {job.kind} job failed: {type(error).__name__}: {error}"))
+
+
+if __name__ == "__main__":
+    main()

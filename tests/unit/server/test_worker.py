@@ -1,0 +1,161 @@
+"""Jobs in real child processes and in threads: results, failures, death, pace, and a quick end."""
+
+import asyncio
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from odradek.core.errors import DamageError
+from odradek.server.worker import Worker
+from odradek.server.worker_process import Pace
+from odradek.storage import jobs
+from odradek.storage.disk import Disk
+from odradek.storage.jobs import Job, JobFailedError, JobStoppedError, Meter, Outcome, Submitted
+
+RUN = """
+from odradek.storage import jobs
+jobs.KINDS["play"] = "tests.unit.server.test_worker:play"
+from odradek.server import worker_process
+worker_process.main()
+"""
+
+
+def play(disk: Disk, argument: tuple[str, object], meter: Meter) -> object:
+    word, value = argument
+    if word == "return":
+        print("what a job prints does not get into its answer")
+        return value
+    if word == "raise":
+        assert isinstance(value, Exception)
+        raise value
+    if word == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if word == "nice":
+        return os.nice(0)
+    assert isinstance(value, str)
+    Path(value).write_text(str(os.getpid()))
+    while True:
+        meter.moved(1000)
+        time.sleep(0.001)
+
+
+@pytest.fixture(autouse=True)
+def kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "KINDS", {"play": f"{__name__}:play"})
+    monkeypatch.setattr("odradek.server.worker.MAIN", ["-c", RUN])
+
+
+async def one(argument: tuple[str, object], *, is_urgent: bool = False, in_processes: bool = True) -> Outcome:
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[Outcome] = loop.create_future()
+    worker = Worker(loop, is_urgent=is_urgent, in_processes=in_processes)
+    worker.submit(Job("play", argument), outcome.set_result)
+    try:
+        return await asyncio.wait_for(outcome, 20)
+    finally:
+        worker.stop()
+
+
+@pytest.mark.parametrize("in_processes", [True, False])
+def test_results_and_errors(in_processes: bool) -> None:
+    def outcome(word: str, value: object) -> Outcome:
+        return asyncio.run(one((word, value), in_processes=in_processes))
+
+    assert outcome("return", {"a": [1, b"2"]}) == Outcome({"a": [1, b"2"]})
+    damage = outcome("raise", DamageError("/x.log", 61, "CRC")).error
+    assert isinstance(damage, DamageError)
+    assert (damage.path, damage.position, damage.reason) == ("/x.log", 61, "CRC")
+    full = outcome("raise", OSError(28, "no space")).error
+    assert isinstance(full, OSError)
+    assert full.errno == 28
+    ours = outcome("raise", ZeroDivisionError("us")).error
+    assert isinstance(ours, JobFailedError)
+    assert "ZeroDivisionError: us" in str(ours)
+
+
+def test_a_process_that_dies_is_a_failed_job() -> None:
+    error = asyncio.run(one(("die", None))).error
+    assert isinstance(error, JobFailedError)
+    assert "-9" in str(error)
+
+
+def test_only_urgent_jobs_have_the_brokers_priority() -> None:
+    assert asyncio.run(one(("nice", None))).result == 19
+    assert asyncio.run(one(("nice", None), is_urgent=True)).result == os.nice(0)
+
+
+async def _endless(
+    path: Path, in_processes: bool, end: Callable[[Worker, list[Submitted]], object]
+) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    worker = Worker(asyncio.get_running_loop(), limit=1, in_processes=in_processes)
+    submitted = [worker.submit(Job("play", ("loop", str(path))), outcomes.append)]
+    submitted.append(worker.submit(Job("play", ("loop", str(path))), outcomes.append))
+    try:
+        while submitted[0].bytes_moved == 0:
+            await asyncio.sleep(0.01)
+        assert submitted[1].bytes_moved == 0, "one at a time"
+        end(worker, submitted)
+        while not worker.is_stopped and len(outcomes) < 2:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+    finally:
+        worker.stop()
+    return outcomes
+
+
+@pytest.mark.parametrize("in_processes", [True, False])
+def test_cancelled_and_stopped_jobs_end_at_once(tmp_path: Path, in_processes: bool) -> None:
+    def cancel(worker: Worker, submitted: list[Submitted]) -> None:
+        submitted[1].cancel()
+        submitted[0].cancel()
+
+    outcomes = asyncio.run(_endless(tmp_path / "pid", in_processes, cancel))
+    assert [type(outcome.error) for outcome in outcomes] == [JobStoppedError, JobStoppedError]
+
+    started = time.monotonic()
+    outcomes = asyncio.run(_endless(tmp_path / "pid", in_processes, lambda worker, _: worker.stop()))
+    assert outcomes == [], "a stopped worker calls nobody back"
+    assert time.monotonic() - started < 5
+    if in_processes:
+        assert not _is_alive(int((tmp_path / "pid").read_text()))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_child_ends_when_its_broker_is_killed(tmp_path: Path) -> None:
+    """All it sees of that: its standard input closes."""
+    child = subprocess.Popen([sys.executable, "-c", RUN], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert child.stdin is not None
+    with child:
+        pickle.dump((Job("play", ("loop", str(tmp_path / "pid"))), False), child.stdin)
+        child.stdin.flush()
+        while not (tmp_path / "pid").exists():
+            assert child.poll() is None
+            time.sleep(0.01)
+        child.stdin.close()
+        assert child.wait(10) == 1
+
+
+def test_pace() -> None:
+    shown: list[int] = []
+    pace = Pace(1_000_000, shown.append, every_s=0.0)
+    started = time.monotonic()
+    for _ in range(10):
+        pace.moved(10_000)
+    took = time.monotonic() - started
+    assert 0.08 <= took < 1.0
+    assert shown[-1] == 100_000
