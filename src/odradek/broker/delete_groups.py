@@ -12,14 +12,14 @@ from odradek.protocol.generated.delete_groups import (
 
 if TYPE_CHECKING:
     from odradek.broker.broker import Broker
-    from odradek.broker.group_shard import ShardRunner
+    from odradek.broker.group_shard import GroupRunner
 
 
 def handle(
     broker: "Broker", request: DeleteGroupsRequest, context: RequestContext
 ) -> DeleteGroupsResponse | Wait:
     response = DeleteGroupsResponse(results=[])
-    by_runner: dict[ShardRunner, list[str]] = {}
+    by_runner: dict[GroupRunner, list[str]] = {}
     for group_id in dict.fromkeys(request.groups_names):
         try:
             by_runner.setdefault(broker.groups.runner(group_id), []).append(group_id)

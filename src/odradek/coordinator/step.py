@@ -1,16 +1,17 @@
 """What one input to a coordinator leads to: records to append, replies to release, timers to set.
 
-The driver (``broker/groups.py``) performs a step in this order:
+The driver (``broker/shard_runner.py``) performs a step in this order:
 
 1. ``records`` are appended to the coordinator's partition, if there are any.
    When the append is accepted, ``write.appended(base_offset)`` makes the records part of the machine's
    state. When it is refused (too large, disk full: nothing was written) ``write.refused(code, now)`` gives
    a second step that takes back what the first one did and carries the error replies.
    Nothing comes between the step and this moment, so neither ever meets a state that moved on.
-2. ``replies`` are released and ``timers`` set, then those of the second step: they promise nothing that
-   must survive a crash.
+2. ``replies`` are released, ``timers`` set and ``effects`` performed, then those of the second step: they
+   promise nothing that must survive a crash.
 3. Once the records are durable, ``write.durable(now)`` gives the step that follows, with the replies that
-   had to wait. Meanwhile other inputs were served, so it looks at the state afresh.
+   had to wait. Meanwhile other inputs were served, so it looks at the state afresh. A step without records
+   may have a ``write`` too: then everything written before it is waited for, as what it says rests on that.
 
 An append that was accepted and then cannot be made durable takes the partition offline. Then the whole
 machine is unloaded: everyone who waits is told NOT_COORDINATOR, and it is rebuilt by replay when the
@@ -20,7 +21,7 @@ called all the same, for the replies that it carries; nothing else of its step c
 Source of the idea: Kafka's ``CoordinatorResult``; Kafka reverts to a snapshot where we call ``refused``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from odradek.core.errors import ErrorCode
@@ -42,6 +43,13 @@ class Now(NamedTuple):
     monotonic_ms: int
 
 
+class Producer(NamedTuple):
+    """A transactional producer, as batches name it."""
+
+    producer_id: int
+    epoch: int
+
+
 class Write(Protocol):
     """Who is told what became of a step's records."""
 
@@ -55,16 +63,20 @@ class Write(Protocol):
 class Step:
     """The effects of one input; empty when there are none."""
 
-    __slots__ = ("is_atomic", "records", "replies", "timers", "write")
+    __slots__ = ("effects", "is_atomic", "producer", "records", "replies", "timers", "write")
 
     def __init__(self) -> None:
         self.records: list[RecordBytes] = []
         self.is_atomic = True
         """All records must go into one batch; else the driver may split them."""
+        self.producer: Producer | None = None
+        """Whose transaction the records belong to; they are one batch then."""
         self.write: Write | None = None
         self.replies: list[tuple[Token, Any]] = []
         self.timers: list[tuple[TimerKey, int | None]] = []
         """Deadlines on the monotonic clock; ``None`` cancels."""
+        self.effects: Sequence[Any] = ()
+        """What else is to be done, in the words of the machine at hand."""
 
     def reply(self, token: Token, response: Any) -> None:
         self.replies.append((token, response))

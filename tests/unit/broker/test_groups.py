@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from odradek.broker import group_shard
+from odradek.broker import shard_runner
 from odradek.coordinator import records
 from odradek.core.errors import ErrorCode
 from odradek.protocol.generated.delete_topics import DeleteTopicsRequest, DeleteTopicState
@@ -95,7 +95,7 @@ def test_offsets_of_an_earlier_topic_are_forgotten_at_start(tmp_path: Path) -> N
     harness.call(commit_request(5), 8)
     (runner,) = harness.broker.groups.runners()
     stale = records.offset_value(9, -1, "", 1_000, -1, b"o" * 16)
-    runner._append_batch([(records.offset_key("g", "t", 0), stale)])
+    runner.append_batch(runner._build([(records.offset_key("g", "t", 0), stale)]))
     harness.restart()
     assert committed(harness) == {}
     harness.stop()
@@ -117,8 +117,8 @@ def test_loading_goes_in_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     harness = with_groups(Harness(tmp_path, offsets_topic_num_partitions="1"))
     for offset in range(5):
         harness.call(commit_request(offset, group_id=f"g{offset}"), 8)
-    monkeypatch.setattr(group_shard, "LOAD_BYTES", 1)
-    monkeypatch.setattr(group_shard, "LOAD_SLICE_MS", 0)
+    monkeypatch.setattr(shard_runner, "LOAD_BYTES", 1)
+    monkeypatch.setattr(shard_runner, "LOAD_SLICE_MS", 0)
     harness.restart()
     loading = ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
     assert harness.call(join_request("g0")).error_code == loading
@@ -187,14 +187,14 @@ def test_offsets_expire(tmp_path: Path) -> None:
 
 def test_very_many_tombstones_go_in_several_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     harness = with_groups(Harness(tmp_path, offsets_topic_num_partitions="1"))
-    assert group_shard._split([(b"k" * 10, None)] * 5, 100) == [[(b"k" * 10, None)] * 2] * 2 + [
+    assert shard_runner._split([(b"k" * 10, None)] * 5, 100) == [[(b"k" * 10, None)] * 2] * 2 + [
         [(b"k" * 10, None)]
     ]
-    assert group_shard._split([(b"k" * 1_000, b"v")], 100) == [[(b"k" * 1_000, b"v")]]
+    assert shard_runner._split([(b"k" * 1_000, b"v")], 100) == [[(b"k" * 1_000, b"v")]]
     harness.call(commit_request(5), 8)
     (partition,) = harness.broker.topics.by_name["__consumer_offsets"].partitions
     before = partition.log.log_end_offset
-    monkeypatch.setattr(group_shard, "RECORD_OVERHEAD", 10_000_000)
+    monkeypatch.setattr(shard_runner, "RECORD_OVERHEAD", 10_000_000)
     harness.call(DeleteTopicsRequest(topics=[DeleteTopicState(name="t")], timeout_ms=1_000))
     (runner,) = harness.broker.groups.runners()
     for step in runner.shard.expire(runner.now()):
