@@ -11,6 +11,7 @@ import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from odradek.broker.broker import Broker
 from odradek.cluster.file_store import FileMetadataStore
@@ -19,6 +20,9 @@ from odradek.core.config.broker import BrokerConfig
 from odradek.server.server import Server
 from odradek.storage.disk import SystemDisk
 from odradek.storage.store import LogStore
+
+if TYPE_CHECKING:
+    from odradek.server.monitor import Monitor
 
 log = logging.getLogger("odradek")
 
@@ -32,9 +36,12 @@ class Node:
     ``addresses`` are the (host, port) pairs that the listeners are bound to, in the configuration's order.
     """
 
-    def __init__(self, server: Server, addresses: list[tuple[str, int]]) -> None:
+    def __init__(
+        self, server: Server, addresses: list[tuple[str, int]], monitor: "Monitor | None" = None
+    ) -> None:
         self.server = server
         self.addresses = addresses
+        self.monitor = monitor
 
     @classmethod
     async def start(cls, config: BrokerConfig) -> "Node":
@@ -59,11 +66,12 @@ class Node:
         server = Server(broker, clock, asyncio.get_running_loop())
         try:
             addresses = await server.start(config.listeners)
+            monitor = await _start_monitor(config, server)
         except BaseException:
             await server.stop()
             broker.close()
             raise
-        return cls(server, addresses)
+        return cls(server, addresses, monitor)
 
     @property
     def bootstrap_servers(self) -> str:
@@ -74,13 +82,27 @@ class Node:
 
     async def stop(self) -> None:
         """Stops serving, makes everything durable and marks the folder as cleanly closed."""
+        await self._stop_monitor()
         await self.server.stop()
         self.server.broker.close()
 
     async def kill(self) -> None:
         """Ends as a crash would: connections reset, no checkpoint, no clean marker; for tests."""
+        await self._stop_monitor()
         await self.server.stop(is_abrupt=True)
         self.server.broker.close(is_clean=False)
+
+    async def _stop_monitor(self) -> None:
+        if self.monitor is not None:
+            await self.monitor.stop()
+
+
+async def _start_monitor(config: BrokerConfig, server: Server) -> "Monitor | None":
+    if config.metrics_listener is None:
+        return None
+    from odradek.server.monitor import Monitor
+
+    return await Monitor.start(server, *config.metrics_listener)
 
 
 def run(

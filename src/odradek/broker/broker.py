@@ -139,6 +139,7 @@ class Broker:
         except Exception:
             log.exception("a request could not be read: %.200r", bytes(frame[:64]))
             return Close("an internal error, logged above")
+        api.requests += 1
         context = RequestContext(session, version, client_id, self.clock.now_ms())
         return self._answer(api, request, context, correlation_id)
 
@@ -156,8 +157,10 @@ class Broker:
             result.bind(encode)
             return result if not result.is_complete else result.parts or None
         except ApiError as error:
+            api.failures += 1
             refusal = api.refuse(request, error.code, error.message)
         except Exception:
+            api.failures += 1
             log.exception("%s v%d failed: %.2000r", api.name, context.api_version, request)
             refusal = api.refuse(request, ErrorCode.UNKNOWN_SERVER_ERROR, None)
         if refusal is None or type(refusal) is Close:
@@ -174,10 +177,12 @@ class Broker:
     ) -> Parts:
         try:
             if isinstance(response, ApiError):
+                api.failures += 1
                 refusal = api.refuse(request, response.code, response.message)
                 return _encode(api, context.api_version, correlation_id, refusal)
             return _encode(api, context.api_version, correlation_id, response)
         except Exception:
+            api.failures += 1
             log.exception("%s v%d could not be answered: %.2000r", api.name, context.api_version, request)
             refusal = api.refuse(request, ErrorCode.UNKNOWN_SERVER_ERROR, None)
             return _encode(api, context.api_version, correlation_id, refusal)

@@ -84,6 +84,8 @@ class _Read:
 
     def run(self) -> None:
         """Reads everything wanted, as much as the size limits allow; the first batch always fits."""
+        if self.size:
+            self._discount()
         self.found = found = []
         self.size = 0
         self.has_error = False
@@ -101,6 +103,13 @@ class _Read:
             size = 0 if data.records is None else len(data.records)
             self.size += size
             room = room - size if room > size else 0
+
+    def _discount(self) -> None:
+        """What the last run found was too little to be answered, so nobody got it."""
+        for wanted, data in zip(self.wanted, self.found, strict=True):
+            partition = self.partition(wanted)
+            if partition is not None and data.records:
+                partition.bytes_fetched -= len(data.records)
 
     def partition(self, wanted: WantedPartition) -> Partition | None:
         topics = self._broker.topics
@@ -138,6 +147,7 @@ class _Read:
         max_bytes = wanted.max_bytes if wanted.max_bytes < room else room
         read = records_log.read(wanted.fetch_offset, max_bytes, upper_offset, minimum_one=self.size == 0)
         data.records = read.records
+        partition.bytes_fetched += len(read.records)
         if self._read_committed:
             data.aborted_transactions = [
                 AbortedTransaction(producer_id=producer_id, first_offset=first_offset)

@@ -74,6 +74,11 @@ class MetadataCommits:
     def _refusal(error: OSError) -> ApiError:
         return ApiError(ErrorCode.KAFKA_STORAGE_ERROR, f"the metadata log cannot be written: {error}")
 
+    @property
+    def failure(self) -> OSError | None:
+        """Why nothing can be changed any more, if so."""
+        return self._failure
+
     def close(self) -> None:
         self._store.close()
 

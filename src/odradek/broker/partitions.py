@@ -34,13 +34,15 @@ class Partition:
     Invariant: ``waiters`` ascend by the offset they wait for, as each is added at the log's end.
     """
 
-    __slots__ = ("fetch_waiters", "index", "leader_epoch", "log", "topic", "waiters")
+    __slots__ = ("bytes_fetched", "fetch_waiters", "index", "leader_epoch", "log", "topic", "waiters")
 
     def __init__(self, topic: "Topic", index: int, log: Log, leader_epoch: int) -> None:
         self.topic = topic
         self.index = index
         self.log = log
         self.leader_epoch = leader_epoch
+        self.bytes_fetched = 0
+        """Bytes of records that consumers got since the start."""
         self.waiters: deque[tuple[int, CommitWaiter]] = deque()
         self.fetch_waiters: dict[FetchWaiter, None] = {}
 

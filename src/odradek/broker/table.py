@@ -54,6 +54,7 @@ class Api:
 
     __slots__ = (
         "decode",
+        "failures",
         "handle",
         "highest_version",
         "is_loaded",
@@ -63,6 +64,7 @@ class Api:
         "name",
         "refuse",
         "request_flexible_from",
+        "requests",
         "response_flexible_from",
     )
 
@@ -82,6 +84,9 @@ class Api:
             (version for version in versions if response_header_version(key, version) == 1), 32_767
         )
         self.is_loaded = False
+        self.requests = 0
+        self.failures = 0
+        """Requests that were refused as a whole, or that a fault of ours kept from being answered."""
         self.decode: Callable[[memoryview, int, int], tuple[Any, int]]
         self.handle: Callable[..., Any]
         self.refuse: Callable[[Any, ErrorCode, str | None], Any]

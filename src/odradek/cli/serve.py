@@ -42,6 +42,7 @@ _ALL_INTERFACES = ("", "0.0.0.0", "::")
     metavar="KEY=VALUE",
     help="Any of Kafka's broker keys; may be repeated. `odradek config keys` lists them.",
 )
+@click.option("--metrics", metavar="HOST:PORT", help="Answer /metrics, /healthz and /readyz over HTTP there.")
 @click.option(
     "--ephemeral",
     is_flag=True,
@@ -61,6 +62,7 @@ def command(
     data: str | None,
     config_file: Path | None,
     overrides: dict[str, str],
+    metrics: str | None,
     ephemeral: bool,
     ready_file: Path | None,
     quiet: bool,
@@ -83,6 +85,8 @@ def command(
             overrides = {"log.flush.interval.messages": NEVER, **overrides, "log.dirs": folder}
         if data:
             overrides["log.dirs"] = data
+        if metrics:
+            overrides["odradek.metrics.listener"] = metrics
         if listen:
             overrides["listeners"] = f"PLAINTEXT://{listen if ':' in listen else f'{listen}:9092'}"
         _serve(_configuration(file or config_file, overrides), ephemeral, ready_file, quiet, verbose)

@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
 from odradek.broker.broker import Flush
+from odradek.server.histogram import Histogram
 
 log = logging.getLogger("odradek.flusher")
 
@@ -17,6 +19,8 @@ class Flusher:
     def __init__(self, loop: asyncio.AbstractEventLoop, done: Callable[[Flush], None]) -> None:
         self._loop = loop
         self._done = done
+        self.seconds = Histogram()
+        """How long each flush took."""
         self._queue: SimpleQueue[Flush | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="odradek-flusher", daemon=True)
         self._thread.start()
@@ -32,6 +36,7 @@ class Flusher:
 
     def _run(self) -> None:
         while (flush := self._queue.get()) is not None:
+            started_s = time.perf_counter()
             try:
                 flush.run()
             except Exception:
@@ -39,4 +44,5 @@ class Flusher:
                 # covered must not be acknowledged: it simply stays unflushed.
                 log.exception("a flush failed")
                 continue
+            self.seconds.observe(time.perf_counter() - started_s)
             self._loop.call_soon_threadsafe(self._done, flush)

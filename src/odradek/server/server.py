@@ -22,6 +22,7 @@ from odradek.core.errors import StartupError
 from odradek.server.buffers import BufferPool
 from odradek.server.connection import Connection
 from odradek.server.flusher import Flusher
+from odradek.server.histogram import Histogram
 
 log = logging.getLogger("odradek.server")
 
@@ -54,6 +55,12 @@ class Server:
         self._flusher = Flusher(loop, self._flushed)
         self._flush_in_flight = False
         self._is_stopping = False
+        self.opened_count = 0
+        self.refused_counts: Counter[str] = Counter()
+        """Connections that were not let in, by the limit that was reached."""
+        self.flush_seconds = self._flusher.seconds
+        self.loop_delay_seconds = Histogram()
+        self._housekeeping_due_s = 0.0
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         unlimited = limit == resource.RLIM_INFINITY
         self._highest_descriptor = 1 << 31 if unlimited else limit - min(SPARE_DESCRIPTORS, limit // 4)
@@ -95,12 +102,25 @@ class Server:
         self._connections.add(connection)
         self._per_host[host] += 1
         connection.transport.set_write_buffer_limits(WRITE_BUFFER_HIGH_BYTES, WRITE_BUFFER_LOW_BYTES)
+        self.opened_count += 1
         if connection.transport.get_extra_info("socket").fileno() >= self._highest_descriptor:
-            connection.close("the process has no more descriptors to spare; raise its limit (ulimit -n)")
+            self._keep_out(
+                connection, "descriptors", "the process has no more descriptors to spare; raise ulimit -n"
+            )
         elif len(self._connections) > config.max_connections:
-            connection.close(f"max.connections={config.max_connections} is reached")
+            limit = "max.connections"
+            self._keep_out(connection, limit, f"{limit}={config.max_connections} is reached")
         elif self._per_host[host] > config.max_connections_per_ip:
-            connection.close(f"max.connections.per.ip={config.max_connections_per_ip} is reached")
+            limit = "max.connections.per.ip"
+            self._keep_out(connection, limit, f"{limit}={config.max_connections_per_ip} is reached")
+
+    def _keep_out(self, connection: Connection, limit: str, reason: str) -> None:
+        self.refused_counts[limit] += 1
+        connection.close(reason)
+
+    def connection_counts(self) -> Counter[str]:
+        """Open connections by the name of their listener."""
+        return Counter(connection.session.listener for connection in self._connections)
 
     def closed(self, connection: Connection) -> None:
         self._connections.discard(connection)
@@ -167,6 +187,10 @@ class Server:
         self.settle()
 
     def _housekeep(self) -> None:
+        now_s = self._loop.time()
+        if self._housekeeping_due_s:
+            self.loop_delay_seconds.observe(max(now_s - self._housekeeping_due_s, 0.0))
+        self._housekeeping_due_s = now_s + HOUSEKEEPING_S
         self._housekeeping_handle = self._loop.call_later(HOUSEKEEPING_S, self._housekeep)
         self.now_ms = self.clock.monotonic_ms()
         limit_ms = self.broker.config.connections_max_idle_ms

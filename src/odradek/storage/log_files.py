@@ -67,6 +67,7 @@ class LogFiles(LogState):
         new.roll_jitter_ms = volume.roll_jitter_ms(self._config)
         old.is_active = False
         old.close()
+        self.bytes_sealed += old.size
         self._take_snapshot()
         self._pending_folders.add(self.folder)
         self.segments.append(new)

@@ -53,6 +53,7 @@ class LogState:
         "_truncations",
         "_unflushed_since_ms",
         "active",
+        "bytes_sealed",
         "flushed_offset",
         "folder",
         "high_watermark",
@@ -91,6 +92,8 @@ class LogState:
         self.high_watermark = log_end_offset
         self.recovery_point = log_end_offset
         """Where recovery would begin: the flushed offset, unless small files wait to be written."""
+        self.bytes_sealed = 0
+        """Bytes of the segments that were sealed since the start, whether they are still there or not."""
         self.offline: DamageError | None = None
         self._fd = NOT_READY
         self._pwrite = volume.disk.pwrite

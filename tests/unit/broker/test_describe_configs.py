@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from odradek.core.config.keys import own_keys
 from odradek.core.errors import ErrorCode
 from odradek.protocol.generated.create_topics import CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
 from odradek.protocol.generated.describe_configs import (
@@ -81,7 +82,7 @@ def test_sources_and_synonyms(harness: Harness) -> None:
 
 def test_broker(harness: Harness) -> None:
     entries = {entry.name: entry for entry in describe(harness, BROKER, "1").configs}
-    assert len(entries) == 340
+    assert len(entries) == 340 + len(own_keys())
     assert (entries["message.max.bytes"].value, entries["message.max.bytes"].read_only) == ("900000", False)
     assert (entries["num.partitions"].value, entries["num.partitions"].read_only) == ("1", True)
     assert entries["ssl.key.password"].is_sensitive

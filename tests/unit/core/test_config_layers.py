@@ -10,6 +10,7 @@ from odradek.core.config.describe import (
     describe_topic,
 )
 from odradek.core.config.dynamic import validate_broker_update
+from odradek.core.config.keys import own_keys
 from odradek.core.config.layers import BrokerLayers, ConfigSource, topic_values, validate_topic
 from odradek.core.config.values import ConfigError
 
@@ -75,7 +76,7 @@ def test_describe_topic_lists_what_kafka_lists() -> None:
 def test_broker_entries() -> None:
     layers = BrokerLayers({}, {}, {"node.id": "1", "ssl.key.password": "secret"})
     entries = {entry.name: entry for entry in describe_broker(layers, None)}
-    assert len(entries) == 340
+    assert len(entries) == 340 + len(own_keys())
     assert entries["node.id"].source is ConfigSource.STATIC_BROKER
     assert entries["node.id"].is_read_only
     assert not entries["message.max.bytes"].is_read_only

@@ -7,13 +7,14 @@ from odradek.core.config.broker_status import ACCEPTED, IMPLEMENTED, REFUSED, br
 from odradek.core.config.defaults import DIFFERENCES, broker_defaults
 from odradek.core.config.describe import HIDDEN
 from odradek.core.config.dynamic import update_modes
-from odradek.core.config.keys import broker_keys, group_keys, nearest, topic_keys
+from odradek.core.config.keys import broker_keys, group_keys, nearest, own_keys, topic_keys
+from odradek.core.config.own_keys import DOCUMENTATION
 from odradek.core.config.topic_keys import TOPIC_DOCUMENTATION
 from odradek.core.config.values import parse, to_text
 
 
 def test_every_broker_key_has_exactly_one_status() -> None:
-    classed = list(IMPLEMENTED)
+    classed = [*IMPLEMENTED, *own_keys()]
     for reasons in (ACCEPTED, REFUSED):
         classed += [name for names in reasons.values() for name in names.split()]
     assert sorted(classed) == sorted(broker_keys())
@@ -21,8 +22,8 @@ def test_every_broker_key_has_exactly_one_status() -> None:
 
 
 def test_counts_are_those_of_kafka() -> None:
-    assert len(broker_keys()) == 360
-    assert len(set(broker_keys()) - HIDDEN) == 340
+    assert len(set(broker_keys()) - set(own_keys())) == 360
+    assert len(set(broker_keys()) - set(own_keys()) - HIDDEN) == 340
     assert len(topic_keys()) == 34
     assert len(group_keys()) == 17
 
@@ -46,6 +47,11 @@ def test_differences_differ_and_say_why() -> None:
     for name, default, reason in DIFFERENCES:
         assert broker_keys()[name].default != default
         assert len(reason) > 10
+
+
+def test_own_keys_say_so_and_what_they_do() -> None:
+    assert all(name.startswith("odradek.") for name in own_keys())
+    assert set(own_keys()) == set(DOCUMENTATION)
 
 
 def test_security_keys_are_refused() -> None:

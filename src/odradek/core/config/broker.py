@@ -8,6 +8,7 @@ from odradek.core.config.listeners import (
     Listener,
     check_advertised,
     check_protocols,
+    parse_address,
     parse_endpoints,
     parse_protocol_map,
 )
@@ -74,6 +75,8 @@ class BrokerConfig:
         "max_connections_per_ip",
         "max_incremental_fetch_session_cache_slots",
         "max_request_partition_size_limit",
+        "metrics_detail",
+        "metrics_listener",
         "node_id",
         "notices",
         "num_partitions",
@@ -108,6 +111,10 @@ class BrokerConfig:
     max_connections_per_ip: int
     max_incremental_fetch_session_cache_slots: int
     max_request_partition_size_limit: int
+    metrics_detail: str
+    """Down to what metrics are given: auto, broker, topic or partition."""
+    metrics_listener: tuple[str, int] | None
+    """Host and port of the HTTP listener for metrics and health, if it is wanted."""
     num_partitions: int
     offset_metadata_max_bytes: int
     offsets_retention_check_interval_ms: int
@@ -129,6 +136,7 @@ class BrokerConfig:
         self._set_node_id()
         self._set_log_dir()
         self._set_listeners()
+        self._set_metrics()
         self._check_roles()
         self._cap_replicas()
 
@@ -172,6 +180,11 @@ class BrokerConfig:
         check_advertised(advertised, listeners)
         self.listeners = listeners
         self.advertised_listeners = advertised
+
+    def _set_metrics(self) -> None:
+        self.metrics_detail = str(self._value("odradek.metrics.detail"))
+        address = self._value("odradek.metrics.listener")
+        self.metrics_listener = parse_address("odradek.metrics.listener", str(address)) if address else None
 
     def _without(self, names: set[str], key: str) -> tuple[Listener, ...]:
         endpoints = parse_endpoints(key, self._list(key))

@@ -7,6 +7,8 @@ load. Nothing that a user may rely on for durability or security is ever taken s
 from functools import cache
 from typing import Literal, NamedTuple
 
+from odradek.core.config import own_keys
+
 Status = Literal["implemented", "accepted", "refused"]
 
 IMPLEMENTED = {
@@ -243,7 +245,9 @@ class KeyStatus(NamedTuple):
 @cache
 def broker_key_status() -> dict[str, KeyStatus]:
     """The status of every broker key."""
-    found = {name: KeyStatus("implemented", text) for name, text in IMPLEMENTED.items()}
+    found = {
+        name: KeyStatus("implemented", text) for name, text in (IMPLEMENTED | own_keys.DOCUMENTATION).items()
+    }
     for reason, names in ACCEPTED.items():
         found.update((name, KeyStatus("accepted", reason)) for name in names.split())
     for reason, names in REFUSED.items():

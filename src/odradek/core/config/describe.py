@@ -6,7 +6,7 @@ Source: ``kafka.server.ConfigHelper`` and the answers of a running Kafka 4.3.
 from collections.abc import Collection
 from typing import NamedTuple
 
-from odradek.core.config.broker_status import IMPLEMENTED
+from odradek.core.config.broker_status import broker_key_status
 from odradek.core.config.dynamic import is_dynamic
 from odradek.core.config.keys import Key, broker_keys, group_keys, topic_keys
 from odradek.core.config.layers import BrokerLayers, ConfigSource, Texts, broker_synonyms, topic_default
@@ -82,7 +82,7 @@ def describe_broker(layers: BrokerLayers, names: Collection[str] | None) -> list
             continue
         said = _said(layers, name, key.is_sensitive)
         value = None if key.is_sensitive else _shown(key, layers.text(name))
-        entries.append(_entry(key, value, said, not is_dynamic(name), IMPLEMENTED.get(name)))
+        entries.append(_entry(key, value, said, not is_dynamic(name), _documentation(name)))
     for name, key in DYNAMIC_ONLY.items():
         if layers.text(name) is not None and (not names or name in names):
             entries.append(_entry(key, layers.text(name), _said(layers, name, False), False, None))
@@ -102,8 +102,13 @@ def describe_default_broker(layers: BrokerLayers, names: Collection[str] | None)
             if synonym.source is ConfigSource.DYNAMIC_DEFAULT_BROKER
         ]
         shown = None if key.is_sensitive else text
-        entries.append(_entry(key, shown, said, not is_dynamic(name), IMPLEMENTED.get(name)))
+        entries.append(_entry(key, shown, said, not is_dynamic(name), _documentation(name)))
     return entries
+
+
+def _documentation(name: str) -> str | None:
+    status = broker_key_status().get(name)
+    return status.text if status is not None and status.status == "implemented" else None
 
 
 def describe_group(layers: BrokerLayers, overrides: Texts, names: Collection[str] | None) -> list[Entry]:

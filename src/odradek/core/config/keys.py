@@ -35,8 +35,16 @@ def parse_table(table: str) -> dict[str, Key]:
 
 @cache
 def broker_keys() -> dict[str, Key]:
-    """All broker keys, with Kafka's defaults."""
+    """All broker keys, Kafka's with Kafka's defaults and our own."""
     from odradek.core.config import broker_keys as module
+
+    return parse_table(module.TABLE) | own_keys()
+
+
+@cache
+def own_keys() -> dict[str, Key]:
+    """The broker keys that only Odradek has."""
+    from odradek.core.config import own_keys as module
 
     return parse_table(module.TABLE)
 

@@ -39,6 +39,14 @@ def parse_endpoints(key: str, texts: Iterable[str]) -> tuple[Listener, ...]:
     return tuple(endpoints)
 
 
+def parse_address(key: str, text: str) -> tuple[str, int]:
+    """``host:port`` (``[host]:port`` for IPv6). Raises :class:`ConfigError`."""
+    host, _, port = text.strip().rpartition(":")
+    if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65_535:
+        raise ConfigError(f"{key}: {text!r} is not of the form HOST:PORT")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
 def parse_protocol_map(text: str) -> dict[str, str]:
     """``NAME:PROTOCOL,…`` → protocol by listener name. Raises :class:`ConfigError`."""
     protocols = {}

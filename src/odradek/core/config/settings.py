@@ -115,7 +115,7 @@ def environment_names(name: str) -> tuple[str, ...]:
 
 
 def _from_environment(environment: Mapping[str, str], notices: list[str]) -> dict[str, Setting]:
-    """KAFKA_* and then ODRADEK_*, which wins."""
+    """KAFKA_* and then ODRADEK_*, which wins; our own keys need not say odradek twice."""
     if not any(variable.startswith(_PREFIXES) for variable in environment):
         return {}
     by_spelling = {spelling: name for name in broker_keys() for spelling in environment_names(name)}
@@ -124,7 +124,8 @@ def _from_environment(environment: Mapping[str, str], notices: list[str]) -> dic
         for variable, value in environment.items():
             if not variable.startswith(prefix):
                 continue
-            name = by_spelling.get(variable.removeprefix(prefix))
+            spelled = variable.removeprefix(prefix)
+            name = by_spelling.get(spelled) or by_spelling.get(f"ODRADEK_{spelled}")
             if name is not None:
                 found[name] = Setting(value, f"environment {variable}")
             elif re.fullmatch(_NOT_SETTINGS, variable) is None:

@@ -1,0 +1,45 @@
+"""Whether the broker is well: what of it cannot be used, and how much room is left."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from odradek.core.ids import TopicPartition
+
+if TYPE_CHECKING:
+    from odradek.broker.broker import Broker
+
+
+class Health(NamedTuple):
+    """One look. ``offline`` says of each partition that cannot be used why; sizes are in bytes."""
+
+    partitions: int
+    offline: dict[TopicPartition, str]
+    metadata_failure: str | None
+    disk_total: int
+    disk_usable: int
+
+    @property
+    def problems(self) -> list[str]:
+        """What keeps the broker from being ready, one line each; partitions beyond ten are only counted."""
+        found = []
+        if self.metadata_failure is not None:
+            found.append(f"the metadata log failed, nothing can be changed: {self.metadata_failure}")
+        found += [
+            f"{partition} is offline: {reason}" for partition, reason in list(self.offline.items())[:10]
+        ]
+        if len(self.offline) > 10:
+            found.append(f"{len(self.offline) - 10} more partitions are offline")
+        return found
+
+
+def look(broker: "Broker") -> Health:
+    """The broker's health as of now; asks the file system for its room once."""
+    offline = {}
+    count = 0
+    for topic in broker.topics.by_name.values():
+        count += len(topic.partitions)
+        for partition in topic.partitions:
+            if partition.log.offline is not None:
+                offline[partition.topic_partition] = str(partition.log.offline)
+    failure = broker.metadata.failure
+    total, usable = broker.store.disk.space(broker.store.folder)
+    return Health(count, offline, None if failure is None else str(failure), total, usable)
