@@ -1,7 +1,7 @@
-"""AlterConfigs: replaces all settings of a topic or a broker (KIP-133). What is not named gets its default.
+"""AlterConfigs: replaces all settings of a topic, a broker or a group (KIP-133).
 
-v1 throttling, v2 flexible. Clients should use IncrementalAlterConfigs, as two that write whole sets undo each
-other's work.
+What is not named gets its default. v1 throttling, v2 flexible. Clients should use IncrementalAlterConfigs, as
+two that write whole sets undo each other's work.
 """
 
 from collections import Counter

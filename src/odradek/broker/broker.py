@@ -33,6 +33,7 @@ from odradek.storage.log_state import LogState
 from odradek.storage.store import LogStore
 
 if TYPE_CHECKING:
+    from odradek.broker.group_settings import GroupSettingsOf
     from odradek.broker.groups import Groups
 
 log = logging.getLogger("odradek.broker")
@@ -96,6 +97,13 @@ class Broker:
         from odradek.broker.groups import Groups
 
         return Groups(self)
+
+    @cached_property
+    def group_settings(self) -> "GroupSettingsOf":
+        """``group_settings(group_id)``: what is in force for one group, made when it is first needed."""
+        from odradek.broker.group_settings import GroupSettingsOf
+
+        return GroupSettingsOf(self)
 
     def _apply(self, image: ClusterImage) -> None:
         self.topics.apply(image)

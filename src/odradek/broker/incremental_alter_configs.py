@@ -1,6 +1,6 @@
 """IncrementalAlterConfigs: sets, deletes, appends to and subtracts from single settings (KIP-339).
 
-v1 flexible. Each resource succeeds or fails as a whole. Topics and brokers can be altered; groups, client
+v1 flexible. Each resource succeeds or fails as a whole. Topics, brokers and groups can be altered; client
 metrics and log levels are refused, as nothing would follow from it yet.
 """
 

@@ -43,6 +43,7 @@ HANDLERS: dict[int, str] = {
     44: "incremental_alter_configs",
     47: "offset_delete",
     60: "describe_cluster",
+    74: "list_config_resources",
     75: "describe_topic_partitions",
 }
 """API key → module of this room. Each module has ``handle(broker, request, context)`` and

@@ -19,7 +19,8 @@ from odradek.cluster.names import invalid_name_reason
 from odradek.cluster.records import ConfigChanged, Record
 from odradek.core.config.broker import BrokerConfig
 from odradek.core.config.dynamic import validate_broker_update
-from odradek.core.config.keys import Key, broker_keys, topic_keys
+from odradek.core.config.groups import validate_group
+from odradek.core.config.keys import Key, broker_keys, group_keys, topic_keys
 from odradek.core.config.layers import BrokerLayers, topic_default, validate_topic
 from odradek.core.config.values import ConfigError, to_text
 from odradek.core.errors import ApiError, ErrorCode
@@ -108,6 +109,9 @@ def _check_resource(resource: ConfigResource, config: BrokerConfig) -> None:
                 raise ApiError(ErrorCode.INVALID_TOPIC_EXCEPTION, reason)
         case _ if resource_type == BROKER_RESOURCE:
             check_broker_name(name, config, "Node id must be an integer, but it is: ")
+        case _ if resource_type == GROUP_RESOURCE:
+            if not name:
+                raise ApiError(ErrorCode.INVALID_REQUEST, "Default group resources are not allowed.")
         case _ if resource_type in RESOURCE_NAMES:
             raise ApiError(
                 ErrorCode.INVALID_REQUEST,
@@ -123,7 +127,7 @@ def _check_existence(image: ClusterImage, resource: ConfigResource) -> None:
         raise ApiError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"The topic '{name}' does not exist.")
 
 
-RESOURCE_NAMES = {8: "Broker logger", 16: "Client metrics", GROUP_RESOURCE: "Group"}
+RESOURCE_NAMES = {8: "Broker logger", 16: "Client metrics"}
 """Kinds of resources that Kafka alters and Odradek does not yet."""
 
 
@@ -175,7 +179,7 @@ def _altered(
         if operation == Operation.SET:
             after[key] = value
             continue
-        definition = (topic_keys() if resource[0] == TOPIC_RESOURCE else broker_keys()).get(key)
+        definition = _KEYS[resource[0]]().get(key)
         if definition is None or definition.type != "LIST":
             verb = Operation(operation).name
             raise ApiError(
@@ -193,25 +197,30 @@ def _altered(
     return after
 
 
+_KEYS = {TOPIC_RESOURCE: topic_keys, BROKER_RESOURCE: broker_keys, GROUP_RESOURCE: group_keys}
+
+
 def _elements(text: str | None) -> list[str]:
     return [element for element in (text or "").split(",") if element]
 
 
 def _default_text(resource: ConfigResource, key: Key, layers: BrokerLayers) -> str | None:
-    if resource[0] == TOPIC_RESOURCE:
-        return to_text(key, topic_default(key, layers))
-    return layers.text(key.name)
+    if resource[0] == BROKER_RESOURCE:
+        return layers.text(key.name)
+    return to_text(key, topic_default(key, layers))
 
 
 def _validate(resource: ConfigResource, values: Mapping[str, str], layers: BrokerLayers) -> None:
     try:
         if resource[0] == TOPIC_RESOURCE:
             validate_topic(layers, values)
+        elif resource[0] == GROUP_RESOURCE:
+            validate_group(layers, values)
         else:
             validate_broker_update(values, is_per_broker=bool(resource[1]))
     except ConfigError as error:
         # Kafka checks brokers' values before they reach its controller, under another code.
-        code = ErrorCode.INVALID_CONFIG if resource[0] == TOPIC_RESOURCE else ErrorCode.INVALID_REQUEST
+        code = ErrorCode.INVALID_REQUEST if resource[0] == BROKER_RESOURCE else ErrorCode.INVALID_CONFIG
         raise ApiError(code, str(error)) from error
 
 

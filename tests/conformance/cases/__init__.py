@@ -17,7 +17,17 @@ from tests.conformance import raw
 from tests.conformance.outline import outline
 
 ANSWERS = Path(__file__).with_name("kafka_answers.json")
-MODULES = ("records", "idempotence", "fetching", "offsets", "topics", "configs", "groups", "commits")
+MODULES = (
+    "records",
+    "idempotence",
+    "fetching",
+    "offsets",
+    "topics",
+    "configs",
+    "group_configs",
+    "groups",
+    "commits",
+)
 
 
 class Conversation:

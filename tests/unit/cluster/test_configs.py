@@ -11,7 +11,13 @@ from odradek.cluster.configs import (
     incremental_alter_configs,
 )
 from odradek.cluster.fold import fold_all
-from odradek.cluster.image import BROKER_RESOURCE, TOPIC_RESOURCE, ClusterImage, ConfigResource
+from odradek.cluster.image import (
+    BROKER_RESOURCE,
+    GROUP_RESOURCE,
+    TOPIC_RESOURCE,
+    ClusterImage,
+    ConfigResource,
+)
 from odradek.cluster.records import ConfigChanged
 from odradek.core.config.broker import broker_config
 from odradek.core.errors import ErrorCode
@@ -64,6 +70,15 @@ def test_broker_and_default_broker() -> None:
     assert broker_layers(image, CONFIG).text("message.max.bytes") == "6"
 
 
+def test_groups() -> None:
+    group: ConfigResource = (GROUP_RESOURCE, "g")
+    image = altered(image_with(), group, Alteration("consumer.session.timeout.ms", SET, "50000"))
+    assert image.resource_configs(group) == {"consumer.session.timeout.ms": "50000"}
+    change = alter_configs(image, [(group, [("consumer.heartbeat.interval.ms", "6000")])], CONFIG)
+    image = fold_all(image, change.records, image.index + 1)
+    assert image.resource_configs(group) == {"consumer.heartbeat.interval.ms": "6000"}
+
+
 def test_whole_sets_replace() -> None:
     image = altered(
         image_with("a"), TOPIC, Alteration("retention.ms", SET, "5"), Alteration("segment.ms", SET, "6")
@@ -93,7 +108,15 @@ def test_whole_sets_replace() -> None:
         (BROKER, [("message.max.bytes", 0, "-5")], ErrorCode.INVALID_REQUEST, "at least 0"),
         ((4, "7"), [("message.max.bytes", 0, "5")], ErrorCode.INVALID_REQUEST, "expected 1, but received 7"),
         ((4, "x"), [("message.max.bytes", 0, "5")], ErrorCode.INVALID_REQUEST, "must be an integer"),
-        ((32, "g"), [("consumer.session.timeout.ms", 0, "5")], ErrorCode.INVALID_REQUEST, "Group configs"),
+        (
+            (32, "g"),
+            [("consumer.session.timeout.ms", 0, "5")],
+            ErrorCode.INVALID_CONFIG,
+            "greater than or eq",
+        ),
+        ((32, "g"), [("consumer.session.timeout.ms", 2, "5")], ErrorCode.INVALID_CONFIG, "Can't APPEND"),
+        ((32, "g"), [("foo", 0, "5")], ErrorCode.INVALID_CONFIG, "Unknown group config name: foo"),
+        ((32, ""), [("consumer.session.timeout.ms", 0, "50000")], ErrorCode.INVALID_REQUEST, "Default group"),
         ((16, "m"), [("interval.ms", 0, "5")], ErrorCode.INVALID_REQUEST, "Client metrics configs"),
         ((8, "1"), [("root", 0, "INFO")], ErrorCode.INVALID_REQUEST, "Broker logger configs"),
         ((3, "x"), [("a", 0, "b")], ErrorCode.INVALID_REQUEST, "Unknown resource type 3"),

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 
 from odradek.core.config.defaults import broker_defaults
+from odradek.core.config.groups import validate_group_defaults
 from odradek.core.config.keys import broker_keys
+from odradek.core.config.layers import BrokerLayers
 from odradek.core.config.listeners import (
     Listener,
     check_advertised,
@@ -139,6 +141,7 @@ class BrokerConfig:
         self._set_metrics()
         self._check_roles()
         self._cap_replicas()
+        validate_group_defaults(BrokerLayers({}, {}, self.static))
 
     def _value(self, name: str) -> Value:
         return parse(broker_keys()[name], self.static.get(name, broker_defaults()[name]))

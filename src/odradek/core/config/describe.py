@@ -117,14 +117,15 @@ def describe_group(layers: BrokerLayers, overrides: Texts, names: Collection[str
     for name, key in group_keys().items():
         if names and name not in names:
             continue
-        synonyms = _said(layers, key.broker_keys[0], False) if key.broker_keys else []
+        if key.broker_keys:
+            synonyms = _said(layers, key.broker_keys[0], False)
+        else:
+            synonyms = [Synonym(name, key.default, ConfigSource.DEFAULT)]
         if name in overrides:
             value: str | None = overrides[name]
             synonyms.insert(0, Synonym(name, value, ConfigSource.GROUP))
         else:
             value = to_text(key, topic_default(key, layers))
-            if not key.broker_keys:
-                synonyms.append(Synonym(name, value, ConfigSource.DEFAULT))
         entries.append(_entry(key, value, synonyms, False, None))
     return entries
 
