@@ -1,6 +1,7 @@
 """How a command fails: one line that says the cause, one that says what to do, and an exit code.
 
-0 is success, 1 a failure, 2 a command line that cannot be meant, 3 something that is not there.
+0 is success, 1 a failure, 2 a command line that cannot be meant, 3 something that is not there
+or not well.
 """
 
 import os
@@ -13,6 +14,7 @@ from odradek.core.errors import ApiError, ErrorCode, OdradekError
 FAILED = 1
 USAGE = 2
 NOT_FOUND = 3
+UNHEALTHY = 3
 
 _NOT_FOUND_CODES = {
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,

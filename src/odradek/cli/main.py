@@ -20,6 +20,8 @@ COMMANDS = {
     "group": "List, describe, reset and delete consumer groups.",
     "config": "Read and change configurations; list the keys.",
     "log": "Look into log files.",
+    "cluster": "Show brokers and their health.",
+    "doctor": "Look for what is wrong or will be.",
     "completion": "Print the completion script of a shell.",
 }
 """Each is the attribute ``command`` of the module of its name in this package."""

@@ -34,7 +34,7 @@ class BrokerInfo(NamedTuple):
 
 
 class PartitionInfo(NamedTuple):
-    """A partition; ``leader`` is -1 while it has none."""
+    """A partition; ``leader`` is -1 while it has none, and ``error`` says why."""
 
     partition: int
     leader: int
@@ -42,6 +42,7 @@ class PartitionInfo(NamedTuple):
     replicas: list[int]
     in_sync: list[int]
     offline: list[int]
+    error: ErrorCode = ErrorCode.NONE
 
 
 class TopicInfo(NamedTuple):
@@ -303,6 +304,7 @@ def _cluster_info(response: MetadataResponse) -> ClusterInfo:
                         partition.replica_nodes,
                         partition.isr_nodes,
                         partition.offline_replicas,
+                        ErrorCode(partition.error_code),
                     )
                     for partition in topic.partitions
                 ),
