@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: serve test check bench conformance codegen format clean
+.PHONY: serve test check soak bench conformance codegen format clean
 
 $(BIN)/.runtime: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -30,6 +30,12 @@ check: $(BIN)/.dev
 
 test: check
 	$(BIN)/pytest tests --ignore tests/unit
+
+# SEEDS=5000-5999, or SEEDS=7000- for ever; JOBS at a time
+SEEDS ?= 1000-1999
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
+soak: $(BIN)/.dev
+	$(BIN)/python -m odradek.testing.simulation $(SEEDS) --jobs $(JOBS)
 
 format: $(BIN)/.dev
 	$(BIN)/ruff format .

@@ -110,6 +110,8 @@ def _append(
             raise ApiError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, "zstd needs Produce version 7 or higher")
         appended = partition.log.append(records, context.now_ms, leader_epoch=partition.leader_epoch)
     except ApiError as error:
+        if error.code is ErrorCode.KAFKA_STORAGE_ERROR and records is not None:
+            partition.log.refused(records)
         return _refuse_append(index, error, partition.log.log_start_offset)
     except DamageError as error:
         return _refuse_partition(index, ErrorCode.KAFKA_STORAGE_ERROR, str(error))

@@ -9,8 +9,9 @@ from odradek.core.clock import Clock
 from odradek.core.config.broker import BrokerConfig
 from odradek.core.config.layers import topic_values
 from odradek.core.errors import ErrorCode
-from odradek.core.ids import ZERO_ID, TopicId, TopicPartition
+from odradek.core.ids import TopicId, TopicPartition, is_garbled
 from odradek.storage.config import LogConfig
+from odradek.storage.loading import name_topic
 from odradek.storage.log import Log
 from odradek.storage.store import LogStore
 
@@ -87,6 +88,8 @@ class Topics:
             is_made = partition_log is not None
             if partition_log is None:
                 partition_log, is_made = self._create(key, topic_image.topic_id, config)
+            elif partition_log.offline is None and partition_log.topic_id != topic_image.topic_id:
+                self._name_again(partition_log, topic_image.topic_id)
             partition_log.config = config
             partition = Partition(topic, index, partition_log, topic_image.partitions[index].leader_epoch)
             topic.partitions.append(partition)
@@ -94,6 +97,13 @@ class Topics:
                 self._unmade.add(partition)
         self.by_name[topic.name] = topic
         self.by_id[topic.topic_id] = topic
+
+    def _name_again(self, partition_log: Log, topic_id: TopicId) -> None:
+        log.warning("%s/partition.metadata is damaged; it is written anew", partition_log.folder)
+        try:
+            name_topic(partition_log, topic_id)
+        except OSError as error:
+            log.warning("%s/partition.metadata cannot be written: %s", partition_log.folder, error)
 
     def _create(self, key: TopicPartition, topic_id: TopicId, config: LogConfig) -> tuple[Log, bool]:
         """A new log; an offline one in its place, and False, when the disk refuses."""
@@ -132,6 +142,7 @@ class Topics:
 def _is_of_another(partition_log: Log, topic_id: TopicId) -> bool:
     """Whether a log belongs to an earlier topic. One that cannot be read does not say whose it is: it stays,
     as what is in it may still be rescued."""
-    if partition_log.offline is not None and partition_log.topic_id == ZERO_ID:
-        return False
+    is_empty = partition_log.offline is None and partition_log.log_end_offset == 0
+    if is_garbled(partition_log.topic_id, topic_id):
+        return is_empty
     return partition_log.topic_id != topic_id

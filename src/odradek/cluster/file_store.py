@@ -51,6 +51,8 @@ class FileMetadataStore:
         self._first = 1
         self._is_new = False
         self._has_appended = False
+        self._failure: OSError | None = None
+        """Why nothing that was appended since can ever be known to be durable."""
         self._sealed: list[int] = []
         """Descriptors of full logs, to be closed by the thread that flushes."""
         self._wants_snapshot = False
@@ -108,10 +110,17 @@ class FileMetadataStore:
 
     def flush(self) -> None:
         """Makes everything appended so far durable; takes a snapshot when one is due. Raises ``OSError``."""
+        if self._failure is not None:
+            raise self._failure
         index = self._index
         while self._sealed:
             self._disk.close(self._sealed.pop())
-        self._disk.sync_data(self._fd)
+        try:
+            self._disk.sync_data(self._fd)
+        except OSError as error:
+            # The kernel may have dropped what it could not write: the next sync would succeed without it.
+            self._failure = error
+            raise
         if self._is_new:
             self._disk.sync_folder(self._folder)
             self._is_new = False
@@ -200,7 +209,8 @@ class FileMetadataStore:
     def _load_log(self, first: int, folder: Folder, *, is_newest: bool) -> None:
         path = self._name(first, "log")
         data = self._disk.read_file(path)
-        position = 0
+        starts: dict[int, int] = {}
+        position = unsure = 0
         while position < len(data):
             try:
                 entry = read_entry(data, position)
@@ -213,11 +223,16 @@ class FileMetadataStore:
                 break
             if entry.number > self._index:
                 self._take(entry, folder, path, position)
+            starts[entry.number] = position
+            unsure = starts.get(entry.durable_index + 1, 0)
             position += entry.size
         if is_newest:
             self._fd = self._disk.open(path)
             self._first = first
             self._end = position
+            # After a sync that failed, entries may be in the kernel's cache alone, and taken for clean.
+            _write_all(self._disk, self._fd, data[unsure:position], unsure)
+            self._disk.sync_data(self._fd)
 
     def _take(self, entry: Entry, folder: Folder, path: str, position: int) -> None:
         if entry.number != self._index + 1:

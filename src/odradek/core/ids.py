@@ -57,3 +57,10 @@ def id_from_text(text: str) -> TopicId:
     if len(raw) != 16:
         raise ValueError(f"{text!r} is {len(raw)} bytes long, an id has 16")
     return raw
+
+
+def is_garbled(found: TopicId, expected: TopicId) -> bool:
+    """Whether ``found`` is what damage makes of ``expected``: its text differs in a character or two, or it
+    could not be read at all (zeros). Two random ids differ in nearly all of theirs."""
+    pairs = zip(id_text(found), id_text(expected), strict=True)
+    return found == ZERO_ID or 0 < sum(left != right for left, right in pairs) <= 2

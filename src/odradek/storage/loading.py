@@ -12,7 +12,7 @@ from odradek.storage.checkpoints import decode_partition_metadata, encode_partit
 from odradek.storage.config import LogConfig
 from odradek.storage.disk import Disk, write_all
 from odradek.storage.log import Log
-from odradek.storage.recovery import recover
+from odradek.storage.recovery import recover, write_again
 from odradek.storage.segment import Segment
 from odradek.storage.volume import Volume
 
@@ -50,6 +50,15 @@ def create_log(
     log.sync_later(pending, [folder, volume.folder])
     log.request_flush()
     return log
+
+
+def name_topic(log: Log, topic_id: TopicId) -> None:
+    """Write anew to whom a log belongs, once its file does not tell it any more. Raises ``OSError``."""
+    disk = log.volume.disk
+    path = f"{log.folder}/{names.PARTITION_METADATA}"
+    log.sync_later([_write_new(disk, path, encode_partition_metadata(topic_id))], [log.folder])
+    log.topic_id = topic_id
+    log.request_flush()
 
 
 def _write_new(disk: Disk, path: str, content: bytes) -> int:
@@ -100,6 +109,8 @@ def _load_log(
         point, interval_bytes = max(found.recovery_point, 0), config.index_interval_bytes
         try:
             recovered = recover(topic_partition, disk, folder, segments, snapshots, point, interval_bytes)
+            if config.is_strict:
+                write_again(disk, segments, point)
         finally:
             for segment in segments:
                 segment.close()
@@ -122,7 +133,7 @@ def _load_log(
 def _known_topic_id(disk: Disk, folder: str) -> TopicId:
     try:
         return _read_topic_id(disk, folder)
-    except (DamageError, OSError):
+    except OSError:
         return ZERO_ID
 
 
@@ -175,16 +186,14 @@ def _finish_swaps(disk: Disk, folder: str, found: list[str]) -> None:
 
 
 def _read_topic_id(disk: Disk, folder: str) -> TopicId:
+    """Zeros when the file does not tell: never synced, or damaged. The metadata log knows the id, too."""
     path = f"{folder}/{names.PARTITION_METADATA}"
     if not disk.exists(path):
         return ZERO_ID
-    content = disk.read_file(path)
-    if not content:
-        return ZERO_ID  # made, but never synced: the metadata log knows the id
     try:
-        return decode_partition_metadata(content)
-    except ValueError as error:
-        raise DamageError(path, 0, str(error)) from error
+        return decode_partition_metadata(disk.read_file(path))
+    except ValueError:
+        return ZERO_ID
 
 
 def _clean_end(last: Segment, recovery_point: int) -> int:

@@ -191,6 +191,16 @@ class Log(LogFiles):
         append_time = now_ms if not is_plain and config.timestamp_type else -1
         return AppendResult(first_offset, last_offset, append_time, self.log_start_offset, False)
 
+    def refused(self, records: memoryview) -> None:
+        """The disk has refused this batch, for now: what its producer has in flight behind it must be, too.
+
+        Of a producer of which nothing is known any sequence number would be taken.
+        """
+        if self.offline is None and len(records) >= HEADER.size:
+            header = BatchHeader._make(_unpack_header(records))
+            if header.producer_id >= 0 and header.base_sequence >= 0 and self._producers is not None:
+                self._producers.expect(header.producer_id, header.producer_epoch, header.base_sequence)
+
     def _index_batch(self, segment: Segment, position: int, last_offset: int, max_timestamp: int) -> None:
         """After the first batch of a segment, and after each that is due for an index entry."""
         if not position:

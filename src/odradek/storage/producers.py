@@ -129,6 +129,12 @@ class Producers:
         self.ended: dict[int, int] = {}
         """First → last offset of transactions whose marker may still lie above the high watermark."""
 
+    def expect(self, producer_id: int, epoch: int, sequence: int) -> None:
+        """Take only ``sequence`` as the first of a producer of which nothing is known yet."""
+        if producer_id not in self.by_id:
+            producer = self.by_id[producer_id] = Producer(producer_id, epoch)
+            producer.last_sequence = sequence - 1
+
     def check(self, header: BatchHeader, *, sequenced: bool, verified: bool) -> KeptBatch | None:
         """Check a data batch about to be appended; a kept batch when it is here already.
 

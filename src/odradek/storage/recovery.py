@@ -17,7 +17,7 @@ from odradek.records.errors import CorruptBatchError, InvalidRecordsError
 from odradek.records.record import read_records
 from odradek.storage import names
 from odradek.storage.checkpoints import decode_epochs
-from odradek.storage.disk import Bytes, Disk
+from odradek.storage.disk import Bytes, Disk, write_all
 from odradek.storage.epochs import LeaderEpochs
 from odradek.storage.index import LARGEST_RELATIVE_OFFSET
 from odradek.storage.producers import AbortedTransaction, KeptBatch, Producers
@@ -87,23 +87,34 @@ def _recall(segments: list[Segment], before_offset: int, producers: Producers) -
     Without it a producer whose answers a stopping broker could not deliver any more would find the second
     to last of its batches in flight refused as out of order, not recognized.
     """
-    segment = next((one for one in reversed(segments) if one.base_offset < before_offset), None)
-    if segment is None:
-        return
-    following = segment.locate(before_offset)
-    end = segment.size if following is None else following.position
-    entry = segment.offset_index.lookup_position(max(end - _RECALLED_BYTES, 0))
     found: dict[int, list[KeptBatch]] = {}
-    for place in segment.walk(entry[1] if entry is not None else 0, end):
-        header = BatchHeader._make(HEADER.unpack(segment.read(place.position, HEADER_SIZE)))
-        producer = producers.by_id.get(header.producer_id)
-        if producer is not None and producer.epoch == header.producer_epoch and not header.is_control:
-            kept = KeptBatch(
-                header.last_sequence, header.last_offset, header.last_offset_delta, header.max_timestamp
-            )
-            found.setdefault(header.producer_id, []).append(kept)
+    for segment, start, end in _last_ranges(segments, before_offset):
+        for place in segment.walk(start, end):
+            header = BatchHeader._make(HEADER.unpack(segment.read(place.position, HEADER_SIZE)))
+            producer = producers.by_id.get(header.producer_id)
+            if producer is not None and producer.epoch == header.producer_epoch and not header.is_control:
+                kept = KeptBatch(
+                    header.last_sequence, header.last_offset, header.last_offset_delta, header.max_timestamp
+                )
+                found.setdefault(header.producer_id, []).append(kept)
     for producer_id, batches in found.items():
         producers.by_id[producer_id].recall(batches)
+
+
+def _last_ranges(segments: list[Segment], before_offset: int) -> list[tuple[Segment, int, int]]:
+    """Where about the last ``_RECALLED_BYTES`` below an offset lie: segments, starts and ends, ascending."""
+    ranges: list[tuple[Segment, int, int]] = []
+    left = _RECALLED_BYTES
+    for segment in reversed(segments):
+        if segment.base_offset >= before_offset or left <= 0:
+            continue
+        following = segment.locate(before_offset) if not ranges else None
+        end = segment.size if following is None else following.position
+        entry = segment.offset_index.lookup_position(max(end - left, 0))
+        start = entry[1] if entry is not None else 0
+        ranges.append((segment, start, end))
+        left -= end - start
+    return ranges[::-1]
 
 
 def _replay(segment: Segment, start_offset: int, end_offset: int, producers: Producers) -> None:
@@ -174,6 +185,10 @@ def recover(
     producers = producers_as_of(topic_partition, disk, folder, segments, snapshots, next_offset)
     while number < len(segments):
         segment = segments[number]
+        if segment.base_offset > next_offset >= recovery_point:
+            # The end of the segment before, which was never synced, has vanished without a torn byte.
+            _drop_segments(disk, segments, number)
+            break
         next_offset = max(next_offset, segment.base_offset)
         aborted: list[AbortedTransaction] = []
         end = _scan(segment, next_offset, producers, epochs, aborted, index_interval_bytes)
@@ -184,7 +199,7 @@ def recover(
             reason += f"; everything below offset {recovery_point} had been flushed"
             raise DamageError(segment.path(), end.position, reason)
         if end.reason:
-            _cut_tail(disk, folder, segments, number, snapshots, end)
+            _cut_tail(disk, segments, number, end)
         segment.rewrite_transactions(aborted)
         for fd in segment.write_indexes():
             disk.close(fd)
@@ -195,17 +210,39 @@ def recover(
     return Recovered(next_offset, producers, epochs, epochs.entries != noted)
 
 
-def _cut_tail(
-    disk: Disk, folder: str, segments: list[Segment], number: int, snapshots: list[int], end: _ScanEnd
-) -> None:
-    for segment in reversed(segments[number + 1 :]):
+def write_again(disk: Disk, segments: list[Segment], offset: int) -> None:
+    """Write what lies at and above ``offset`` once more, the same bytes to the same place.
+
+    Reading it proves nothing: after a sync that failed the kernel keeps bytes in its cache that the disk does
+    not have, and takes them for clean, so that no later sync writes them either. Raises ``OSError``.
+    """
+    for segment in segments:
+        place = segment.locate(offset) if segment.size else None
+        if place is None:
+            continue
+        fd = disk.open(segment.path())
+        try:
+            for position in range(place.position, segment.size, _SCAN_BYTES):
+                write_all(disk, fd, _chunk(segment, position, _SCAN_BYTES), position)
+        finally:
+            disk.close(fd)
+
+
+def _cut_tail(disk: Disk, segments: list[Segment], number: int, end: _ScanEnd) -> None:
+    _drop_segments(disk, segments, number + 1)
+    segments[number].close_file()
+    segments[number].shrink(end.position)
+
+
+def _drop_segments(disk: Disk, segments: list[Segment], number: int) -> None:
+    """Remove the segments from ``number`` on, the last first; the one before them is the active one now."""
+    for segment in reversed(segments[number:]):
         segment.close()
         for path in segment.file_names():
             disk.remove(path)
-    del segments[number + 1 :]
-    segments[number].is_active = True
-    segments[number].close_file()
-    segments[number].shrink(end.position)
+    del segments[number:]
+    segments[-1].is_active = True
+    segments[-1].close_file()
 
 
 def _remove_snapshot(disk: Disk, folder: str, snapshots: list[int], offset: int) -> None:

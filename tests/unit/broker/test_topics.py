@@ -1,6 +1,7 @@
 """Topics that the disk refuses to make, and folders that cannot be read."""
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,16 +56,38 @@ def test_a_topic_that_finds_no_room_disturbs_no_other_and_heals(
     assert produce(harness, "a") == 0
 
 
-def test_a_folder_that_does_not_say_whose_it_is_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "garble", [lambda text: b"version: 9", lambda text: text[:-1] + b"?", lambda text: b""]
+)
+def test_a_folder_that_does_not_say_whose_it_is_is_kept(
+    tmp_path: Path, garble: Callable[[bytes], bytes]
+) -> None:
     harness = Harness(tmp_path)
     create(harness, "a")
     assert produce(harness, "a") == 0
     harness.stop()
-    (tmp_path / "a-0" / "partition.metadata").write_text("version: 9")
+    path = tmp_path / "a-0" / "partition.metadata"
+    whole = path.read_bytes()
+    path.write_bytes(garble(whole))
     harness.start()
-    assert produce(harness, "a") == ErrorCode.KAFKA_STORAGE_ERROR
-    assert (tmp_path / "a-0" / "00000000000000000000.log").stat().st_size > 0
-    assert TopicPartition("a", 0) in harness.broker.store.logs
+    assert produce(harness, "a") == 0
+    assert harness.broker.store.logs[TopicPartition("a", 0)].log_end_offset == 2
+    harness.flush()
+    assert path.read_bytes() == whole
+
+
+def test_one_wrong_character_does_not_make_a_folder_another_topics(tmp_path: Path) -> None:
+    harness = Harness(tmp_path)
+    create(harness, "a")
+    assert produce(harness, "a") == 0
+    harness.stop()
+    path = tmp_path / "a-0" / "partition.metadata"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-4] + (b"A" if whole[-4:-3] != b"A" else b"B") + whole[-3:])
+    harness.start()
+    assert harness.broker.store.logs[TopicPartition("a", 0)].log_end_offset == 1
+    harness.flush()
+    assert path.read_bytes() == whole
 
 
 def test_a_fault_in_a_flush_fails_who_waits_and_only_them(

@@ -271,3 +271,21 @@ def test_the_new_folders_name_is_durable(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(disk, "sync_folder", synced.append)
     opened(disk)
     assert "data" in synced
+
+
+def test_a_failed_flush_is_the_last() -> None:
+    """The kernel may have dropped what it could not write: that a later sync succeeds proves nothing."""
+    disk = MemoryDisk()
+    store = opened(disk)
+    store.append(topic_records("a", 1))
+    disk.fail_syncs = True
+    with pytest.raises(OSError, match="Input/output"):
+        store.flush()
+    disk.fail_syncs = False
+    with pytest.raises(OSError, match="Input/output"):
+        store.flush()
+    with pytest.raises(OSError, match="Input/output"):
+        store.close()
+    assert "a" not in opened(disk).image.topics or disk.synced == {
+        name: bytes(content) for name, content in disk.files.items()
+    }

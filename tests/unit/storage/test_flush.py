@@ -11,7 +11,7 @@ from odradek.core.ids import TopicPartition
 from odradek.storage.log import Log
 from odradek.storage.store import LogStore
 
-from .conftest import NOW_MS, T0, FaultyDisk, Opener, append, crash, make_log, values_of
+from .conftest import NOW_MS, T0, FaultyDisk, Opener, append, batch, crash, make_log, values_of
 
 
 @pytest.fixture
@@ -245,3 +245,22 @@ def test_a_folder_is_synced_without_a_free_descriptor_too(faulty: LogStore, disk
     assert faulty.flush(NOW_MS) == [log]
     assert log.offline is None
     assert "sync_file_system" in disk.calls
+
+
+def test_what_a_new_producer_has_in_flight_behind_a_refused_batch_is_refused_too(
+    faulty: LogStore, disk: FaultyDisk
+) -> None:
+    log = make_log(faulty)
+    append(log, b"of another")
+    numbered = {"producer_id": 7, "producer_epoch": 0}
+    disk.faults = [("pwrite", errno.ENOSPC)]
+    first = batch(b"a", base_sequence=0, **numbered)
+    with pytest.raises(ApiError) as refusal:
+        log.append(first, NOW_MS, leader_epoch=0)
+    assert refusal.value.code is ErrorCode.KAFKA_STORAGE_ERROR
+    log.refused(first)
+    with pytest.raises(ApiError) as refusal:
+        append(log, b"b", base_sequence=1, **numbered)
+    assert refusal.value.code is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+    assert append(log, b"a", base_sequence=0, **numbered).base_offset == 1
+    assert append(log, b"b", base_sequence=1, **numbered).base_offset == 2

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from odradek.core.errors import ApiError
-from odradek.core.ids import TopicPartition
+from odradek.core.ids import ZERO_ID, TopicPartition
 from odradek.storage.log import Log
 from odradek.storage.store import LogStore
 from odradek.testing.clock import FakeClock
@@ -254,11 +254,9 @@ def test_a_garbled_partition_metadata(opener: Opener, store: LogStore) -> None:
     store._lock = -1
     path = Path(store.folder, "t-0", "partition.metadata")
     path.write_text("version: 0\ntopic_id: !\n")
-    again = opener()
-    assert again.logs[T0].offline is not None
-    crash(again)
-    path.write_text("")
-    assert opener().logs[T0].offline is None, "empty: made, but not synced before the crash"
+    log = opener().logs[T0]
+    assert log.offline is None
+    assert log.topic_id == ZERO_ID, "the metadata log knows it, too"
 
 
 def test_an_interrupted_creation(opener: Opener, store: LogStore) -> None:
@@ -281,3 +279,72 @@ def test_an_old_message_format_is_named(opener: Opener, store: LogStore) -> None
     log = opener().logs[T0]
     with pytest.raises(ApiError, match="message format 1"):
         append(log, b"b")
+
+
+def test_a_sealed_segment_that_lost_its_unsynced_end_takes_what_follows_with_it(
+    crashed: Path, tmp_path: Path
+) -> None:
+    """Its length was not synced: it ends at a batch's end, and no byte looks torn."""
+    folder = tmp_path / "data"
+    shutil.copytree(crashed, folder)
+    store = _open(folder)
+    segment = store.logs[T0].segments[-2]
+    last = list(segment.walk(0, segment.size))[-1]
+    assert last.base_offset > FLUSHED
+    crash(store)
+    os.truncate(segment.path(), last.position)
+    log = _open(folder).logs[T0]
+    assert log.offline is None
+    assert log.log_end_offset == last.base_offset
+    assert values_of(log) == VALUES[: last.base_offset]
+    assert append(log, b"more").base_offset == last.base_offset
+
+
+def test_what_is_not_known_to_be_flushed_is_written_once_more(crashed: Path, tmp_path: Path) -> None:
+    """After a sync that failed, reading gives bytes that the disk does not have and no sync would write."""
+    folder = tmp_path / "data"
+    shutil.copytree(crashed, folder)
+    written: dict[str, int] = {}
+
+    class Watched(QuickDisk):
+        __slots__ = ("paths",)
+
+        def open(self, path: str, *, create: bool = False, writable: bool = True) -> int:
+            fd = super().open(path, create=create, writable=writable)
+            self.paths[fd] = path
+            return fd
+
+        def pwrite(self, fd: int, data: bytes | bytearray | memoryview, position: int, /) -> int:  # type: ignore[override]
+            path = self.paths[fd]
+            if path.endswith(".log"):
+                written[path] = written.get(path, 0) + len(data)
+            return QuickDisk.pwrite(fd, data, position)
+
+    disk = Watched()
+    disk.paths = {}
+    before = {path: path.read_bytes() for path in segment_paths(folder)}
+    store = LogStore.open(str(folder), disk, FakeClock(NOW_MS), Random(7), config_of=lambda _: SMALL)
+    total = sum(len(content) for content in before.values())
+    assert sum(written.values()) == total - flushed_bytes(folder_copy(folder, tmp_path))
+    assert {path: path.read_bytes() for path in segment_paths(folder)} == before
+    crash(store)
+
+
+def folder_copy(folder: Path, tmp_path: Path) -> Path:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    return copy
+
+
+def test_batches_in_flight_before_a_clean_stop_are_known_across_segments(
+    opener: Opener, store: LogStore
+) -> None:
+    log = make_log(store)
+    for number in range(5):
+        append(log, b"v", producer_id=4, producer_epoch=0, base_sequence=number)
+        log.roll(NOW_MS)
+    store.close(NOW_MS)
+    store._lock = -1
+    log = opener().logs[T0]
+    assert append(log, b"v", producer_id=4, producer_epoch=0, base_sequence=0).duplicate
+    assert append(log, b"v", producer_id=4, producer_epoch=0, base_sequence=5).base_offset == 5

@@ -1,0 +1,68 @@
+"""``python -m odradek.testing.simulation SEED…``: run seeds in parallel, show traces of those that fail."""
+
+import argparse
+import itertools
+import sys
+import time
+from collections.abc import Iterable
+from multiprocessing import Pool
+from pathlib import Path
+
+from odradek.testing.simulation.simulation import Result, Simulation
+
+_LINES_SHOWN = 60
+_BLOCK = 200
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m odradek.testing.simulation", description=__doc__)
+    parser.add_argument("seeds", nargs="+", help="a seed, FIRST-LAST, or FIRST- without end")
+    parser.add_argument("-j", "--jobs", type=int, default=1, help="how many run at a time")
+    parser.add_argument("-t", "--trace", type=Path, help="write the whole trace of a run to this file")
+    options = parser.parse_args()
+    seeds = itertools.chain.from_iterable(map(_range, options.seeds))
+    began = time.monotonic()
+    failed = done = 0
+    totals: dict[str, int] = {}
+    with Pool(options.jobs) as pool:
+        # In blocks, as a pool takes in all that it is given, and seeds may have no end.
+        while block := list(itertools.islice(seeds, _BLOCK)):
+            for result in pool.imap_unordered(_run, block):
+                done += 1
+                for what, number in result.counts.items():
+                    totals[what] = totals.get(what, 0) + number
+                if options.trace is not None:
+                    options.trace.write_text("\n".join(result.trace) + "\n")
+                    print(f"seed {result.seed}: trace {result.digest} in {options.trace}")
+                if result.problems:
+                    failed += 1
+                    print(describe(result), flush=True)
+    print(f"{done} seeds, {failed} failed, {time.monotonic() - began:.0f} s; " + _summary(totals))
+    return 1 if failed else 0
+
+
+def describe(result: Result) -> str:
+    """What went wrong, the end of the trace, and how to see it again."""
+    lines = [f"seed {result.seed} failed:", *(f"  {problem}" for problem in result.problems)]
+    lines += [f"| {line}" for line in result.trace[-_LINES_SHOWN:]]
+    lines.append(f"replay: python -m odradek.testing.simulation {result.seed} --trace trace.txt")
+    return "\n".join(lines)
+
+
+def _summary(totals: dict[str, int]) -> str:
+    return ", ".join(f"{number:,} {what}" for what, number in sorted(totals.items()))
+
+
+def _run(seed: int) -> Result:
+    return Simulation(seed).run()
+
+
+def _range(text: str) -> Iterable[int]:
+    first, dash, last = text.partition("-")
+    if dash and not last:
+        return itertools.count(int(first))
+    return range(int(first), int(last or first) + 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""The simulation sees what it is there for: each bug, planted in a good broker, is found by some seed."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from odradek.broker.partitions import Partition
+from odradek.storage.flush import FlushTicket
+from odradek.storage.log_state import LogState
+from odradek.storage.producers import Producers
+from odradek.storage.store import LogStore
+from odradek.testing import Simulation
+from odradek.testing.simulation.disk import SimulatedDisk
+
+SEEDS = range(40)
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def _no_sync(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(FlushTicket, "_sync_each", lambda ticket: None)
+    patch.setattr(FlushTicket, "_sync_file_system", lambda ticket: True)
+
+
+def _no_folder_sync(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(SimulatedDisk, "sync_folder", lambda disk, path: None)
+    patch.setattr(FlushTicket, "_sync_file_system", lambda ticket: False)
+
+
+def _answer_early(patch: pytest.MonkeyPatch) -> None:
+    def await_commit(partition: Partition, next_offset: int, waiter: Any) -> None:
+        waiter.committed()
+
+    patch.setattr(Partition, "await_commit", await_commit)
+
+
+def _serve_unflushed(patch: pytest.MonkeyPatch) -> None:
+    def begin_flush(log: LogState, original: Callable[[LogState], Any] = LogState.begin_flush) -> Any:
+        log.high_watermark = log.log_end_offset
+        return original(log)
+
+    patch.setattr(LogState, "begin_flush", begin_flush)
+
+
+def _take_duplicates(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Producers, "check", lambda producers, header, **options: None)
+
+
+def _forget_log_starts(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LogStore, "_log_start_checkpoint", lambda store: (f"{store.folder}/nothing", b""))
+
+
+def _forget_commits(patch: pytest.MonkeyPatch) -> None:
+    from odradek.coordinator.shard import GroupShard
+
+    def replay(shard: GroupShard, offset: int, producer_id: int, key: bytes, value: bytes | None) -> None:
+        if offset % 7:
+            original(shard, offset, producer_id, key, value)
+
+    original = GroupShard.replay
+    patch.setattr(GroupShard, "replay", replay)
+
+
+def _lose_a_tail(patch: pytest.MonkeyPatch) -> None:
+    def load(store: LogStore, *arguments: Any) -> None:
+        original(store, *arguments)
+        for log in store.logs.values():
+            if log.offline is None and log.log_end_offset - log.log_start_offset > 20:
+                log.truncate_to(log.log_end_offset - 1)
+
+    original = LogStore._load_logs
+    patch.setattr(LogStore, "_load_logs", load)
+
+
+PLANTED: dict[str, Plant] = {
+    "a flush that syncs nothing": _no_sync,
+    "names that are never synced": _no_folder_sync,
+    "acks=all answered before the flush": _answer_early,
+    "unflushed records served": _serve_unflushed,
+    "duplicates taken": _take_duplicates,
+    "log starts not kept": _forget_log_starts,
+    "commits forgotten": _forget_commits,
+    "a record lost at each start": _lose_a_tail,
+}
+
+
+@pytest.mark.parametrize("bug", PLANTED)
+def test_a_planted_bug_is_found(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    PLANTED[bug](monkeypatch)
+    assert any(Simulation(seed).run().problems for seed in SEEDS)

@@ -1,0 +1,39 @@
+"""Some hundred seeds of the simulation, and by name those that have found something.
+
+``make soak`` runs as many more as one likes.
+"""
+
+import os
+from multiprocessing import get_context
+
+import pytest
+
+from odradek.testing import Simulation
+from odradek.testing.simulation.__main__ import describe
+from odradek.testing.simulation.simulation import Result
+
+SEEDS = 200
+RUN_MS_OF_FINDINGS = 12_000
+FOUND = {
+    "a new producer's second batch was taken though its first had been refused by the disk": 1016,
+    "a sealed segment lost its unsynced end at a batch's boundary, and what followed it stayed": 1095,
+    "what a failed sync had dropped was taken for durable by the next start": 1012,
+}
+"""What went wrong once → a seed that showed it. The fixes have unit tests of their own."""
+
+
+def simulate(seed: int) -> Result:
+    return Simulation(seed).run()
+
+
+@pytest.mark.timeout(600)
+def test_some_hundred_seeds() -> None:
+    with get_context("spawn").Pool(os.cpu_count()) as pool:
+        failed = [result for result in pool.imap_unordered(simulate, range(SEEDS)) if result.problems]
+    assert not failed, "\n\n".join(map(describe, failed[:3]))
+
+
+@pytest.mark.parametrize("finding", FOUND)
+def test_what_a_seed_has_found(finding: str) -> None:
+    result = Simulation(FOUND[finding], run_ms=RUN_MS_OF_FINDINGS).run()
+    assert not result.problems, describe(result)
