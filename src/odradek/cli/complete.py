@@ -34,6 +34,17 @@ def groups(context: click.Context, parameter: click.Parameter, incomplete: str) 
     return [name for name in _ask(context, ask) if name.startswith(incomplete)]
 
 
+def transactional_ids(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Transactional ids that begin with ``incomplete``."""
+
+    async def ask(client: "Client") -> list[str]:
+        from odradek.client.transactions import list_transactions
+
+        return [listing.transactional_id for listing in await list_transactions(client)]
+
+    return [name for name in _ask(context, ask) if name.startswith(incomplete)]
+
+
 def by_kind(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Names of whatever the argument ``kind`` before says."""
     kind = context.params.get("kind")

@@ -7,14 +7,14 @@ import click
 
 from odradek.cli import complete
 from odradek.cli.errors import NOT_FOUND, CommandError
-from odradek.cli.options import bootstrap_option, topic_argument, with_client
+from odradek.cli.options import bootstrap_option, isolation_option, topic_argument, with_client
 from odradek.cli.positions import END, PLACES, START, Anchor, Position, PositionType, resolve_positions
 from odradek.cli.record_output import STREAM_OUTPUTS, RecordWriter, make_writer
 from odradek.cli.template import compile_template
 from odradek.client.client import Client
 from odradek.client.fetcher import Fetched, Fetcher
 from odradek.client.group_consumer import GroupConsumer
-from odradek.client.offsets import EARLIEST, LATEST
+from odradek.client.offsets import EARLIEST, LATEST, Isolation
 from odradek.core.ids import TopicPartition
 
 _WAIT_MS = 500
@@ -58,6 +58,7 @@ _END_OF_TIME = 2**63 - 1
     show_default=True,
     help="How to print; jsonl can be given back to produce -i jsonl.",
 )
+@isolation_option
 @bootstrap_option
 def command(
     topic: str,
@@ -69,6 +70,7 @@ def command(
     partitions: tuple[int, ...],
     format_: str | None,
     output: str,
+    isolation: str,
     bootstrap: str,
 ) -> None:
     """Print the records of TOPIC; goes on as they come unless -e, -u or -n says where to stop."""
@@ -87,13 +89,14 @@ def command(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="-f") from None
     writer = make_writer(sys.stdout.buffer, output, template)
+    seen = Isolation[isolation.upper()]
 
     async def work(client: Client) -> None:
         try:
             if group is None:
-                await _read_alone(client, topic, partitions, start or START, until, max_records, writer)
+                await _read_alone(client, topic, partitions, start or START, until, max_records, seen, writer)
             else:
-                await _read_in_group(client, group, topic, start or START, until, max_records, writer)
+                await _read_in_group(client, group, topic, start or START, until, max_records, seen, writer)
         finally:
             writer.close()
 
@@ -122,14 +125,16 @@ async def _read_alone(
     start: Position,
     until: Position | None,
     max_records: int | None,
+    isolation: Isolation,
     writer: RecordWriter,
 ) -> None:
     partitions = await _partitions(client, topic, wanted)
-    positions = await resolve_positions(client, dict.fromkeys(partitions, start))
+    positions = await resolve_positions(client, dict.fromkeys(partitions, start), isolation)
     ends = dict.fromkeys(partitions, _END_OF_TIME)
     if until is not None:
-        ends = await _resolve_ends(client, partitions, until)
-    fetcher = Fetcher(client, {key: offset for key, offset in positions.items() if offset < ends[key]})
+        ends = await _resolve_ends(client, partitions, until, isolation)
+    wanted_positions = {key: offset for key, offset in positions.items() if offset < ends[key]}
+    fetcher = Fetcher(client, wanted_positions, isolation=isolation)
     left = max_records if max_records is not None else _END_OF_TIME
     try:
         while fetcher.positions and left:
@@ -142,12 +147,12 @@ async def _read_alone(
 
 
 async def _resolve_ends(
-    client: Client, partitions: list[TopicPartition], until: Position
+    client: Client, partitions: list[TopicPartition], until: Position, isolation: Isolation
 ) -> dict[TopicPartition, int]:
     """Where to stop in each partition; an offset that is still to come is waited for."""
     if until.anchor is Anchor.OFFSET:
         return dict.fromkeys(partitions, until.amount)
-    return await resolve_positions(client, dict.fromkeys(partitions, until))
+    return await resolve_positions(client, dict.fromkeys(partitions, until), isolation)
 
 
 async def _read_in_group(
@@ -157,14 +162,15 @@ async def _read_in_group(
     start: Position,
     until: Position | None,
     max_records: int | None,
+    isolation: Isolation,
     writer: RecordWriter,
 ) -> None:
     partitions = await _partitions(client, topic, ())
-    ends = await _resolve_ends(client, partitions, until) if until is not None else {}
+    ends = await _resolve_ends(client, partitions, until, isolation) if until is not None else {}
     left = max_records if max_records is not None else _END_OF_TIME
     reset = LATEST if start == END else EARLIEST
     next_commit = time.monotonic() + _COMMIT_EVERY_S
-    async with GroupConsumer(client, group, [topic], reset=reset) as consumer:
+    async with GroupConsumer(client, group, [topic], reset=reset, isolation=isolation) as consumer:
         while left:
             await consumer.join()
             if ends and all(offset >= ends[key] for key, offset in consumer.positions.items()):

@@ -21,10 +21,13 @@ _NOT_FOUND_CODES = {
     ErrorCode.UNKNOWN_TOPIC_ID,
     ErrorCode.GROUP_ID_NOT_FOUND,
     ErrorCode.RESOURCE_NOT_FOUND,
+    ErrorCode.TRANSACTIONAL_ID_NOT_FOUND,
 }
 _FIXES = {
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: "`odradek topic list` shows them, `odradek topic create` adds one.",
     ErrorCode.GROUP_ID_NOT_FOUND: "`odradek group list` shows the groups.",
+    ErrorCode.TRANSACTIONAL_ID_NOT_FOUND: "`odradek txn list` shows them.",
+    ErrorCode.CONCURRENT_TRANSACTIONS: "Its transaction is being ended just now: try again in a moment.",
     ErrorCode.TOPIC_ALREADY_EXISTS: "`odradek topic describe` shows it; `odradek topic alter` changes it.",
     ErrorCode.NON_EMPTY_GROUP: "Stop its members first; `odradek group describe` names them.",
     ErrorCode.INVALID_REPLICATION_FACTOR: "Leave --replication-factor out, or have as many brokers running.",

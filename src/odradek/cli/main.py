@@ -18,6 +18,7 @@ COMMANDS = {
     "produce": "Send lines or JSON lines to a topic.",
     "consume": "Print the records of a topic.",
     "group": "List, describe, reset and delete consumer groups.",
+    "txn": "List, describe and abort transactions; find hanging ones.",
     "config": "Read and change configurations; list the keys.",
     "log": "Look into log files.",
     "cluster": "Show brokers and their health.",

@@ -32,6 +32,14 @@ output_option: Decorator = click.option(
     "-o", "--output", type=click.Choice(OUTPUTS), default="table", show_default=True, help="How to print."
 )
 
+isolation_option: Decorator = click.option(
+    "--isolation",
+    type=click.Choice(("read_uncommitted", "read_committed")),
+    default="read_uncommitted",
+    show_default=True,
+    help="Whether open and aborted transactions count.",
+)
+
 yes_option: Decorator = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 

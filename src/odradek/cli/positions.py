@@ -19,11 +19,10 @@ from typing import NamedTuple
 
 import click
 
+from odradek.cli.durations import UNIT_MS
 from odradek.client.client import Client
-from odradek.client.offsets import EARLIEST, LATEST, list_offsets
+from odradek.client.offsets import EARLIEST, LATEST, Isolation, list_offsets
 from odradek.core.ids import TopicPartition
-
-_UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
 
 class Anchor(Enum):
@@ -73,7 +72,7 @@ def parse_time(text: str, now_ms: int) -> int:
     """Milliseconds since the epoch for ``1h`` (that long ago), 10 or 13 digits, or an ISO date and time."""
     ago = re.fullmatch(r"-?(\d{1,12})(ms|s|m|h|d|w)", text)
     if ago:
-        return max(0, now_ms - int(ago[1]) * _UNIT_MS[ago[2]])
+        return max(0, now_ms - int(ago[1]) * UNIT_MS[ago[2]])
     if re.fullmatch(r"\d{13}", text):
         return int(text)
     if re.fullmatch(r"\d{10}", text):
@@ -106,21 +105,23 @@ class PositionType(click.ParamType[Position]):
 
 
 async def resolve_positions(
-    client: Client, positions: Mapping[TopicPartition, Position]
+    client: Client,
+    positions: Mapping[TopicPartition, Position],
+    isolation: Isolation = Isolation.READ_UNCOMMITTED,
 ) -> dict[TopicPartition, int]:
     """The offset of each position, kept between the first offset and the end of its partition.
 
-    A time after the last record is the end.
+    A time after the last record is the end; for READ_COMMITTED the end is the last stable offset.
     """
     partitions = list(positions)
     starts = await list_offsets(client, dict.fromkeys(partitions, EARLIEST))
-    ends = await list_offsets(client, dict.fromkeys(partitions, LATEST))
+    ends = await list_offsets(client, dict.fromkeys(partitions, LATEST), isolation)
     times = {
         partition: position.amount
         for partition, position in positions.items()
         if position.anchor is Anchor.TIME
     }
-    found = await list_offsets(client, times) if times else {}
+    found = await list_offsets(client, times, isolation) if times else {}
     resolved = {}
     for partition, (anchor, amount) in positions.items():
         start, end = starts[partition].offset, ends[partition].offset

@@ -5,6 +5,7 @@ It speaks of topics by their names, so it stays below the versions that only kno
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from enum import IntEnum
 from typing import NamedTuple, Self, TypeVar
 
 from odradek.client.connection import CLIENT_ID, Connection
@@ -21,7 +22,13 @@ T = TypeVar("T")
 
 _FIRST_BACKOFF_MS = 20
 _LONGEST_BACKOFF_MS = 1000
-_GROUP_KEY_TYPE = 0
+
+
+class CoordinatorType(IntEnum):
+    """Kinds of coordinators. Source: ``FindCoordinatorRequest.CoordinatorType``."""
+
+    GROUP = 0
+    TRANSACTION = 1
 
 
 class BrokerInfo(NamedTuple):
@@ -77,7 +84,7 @@ class Client:
         self._connections: dict[int, Connection] = {}
         self._brokers: dict[int, BrokerInfo] = {}
         self._leaders: dict[TopicPartition, int] = {}
-        self._coordinators: dict[str, int] = {}
+        self._coordinators: dict[tuple[CoordinatorType, str], int] = {}
         self._connecting = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -191,23 +198,23 @@ class Client:
         found = await self.cluster([])
         return await (self.broker(found.controller) if found.controller >= 0 else self.any_broker())
 
-    async def coordinator_id(self, group: str) -> int:
-        """The node id of the coordinator of ``group``."""
-        if group not in self._coordinators:
-            self._coordinators[group] = await self._find_coordinator(group)
-        return self._coordinators[group]
+    async def coordinator_id(self, name: str, kind: CoordinatorType = CoordinatorType.GROUP) -> int:
+        """The node id of the coordinator of a group or, as ``kind`` says, a transactional id."""
+        if (kind, name) not in self._coordinators:
+            self._coordinators[kind, name] = await self._find_coordinator(name, kind)
+        return self._coordinators[kind, name]
 
-    async def coordinator(self, group: str) -> Connection:
-        """The connection to the coordinator of ``group``."""
+    async def coordinator(self, name: str, kind: CoordinatorType = CoordinatorType.GROUP) -> Connection:
+        """The connection to the coordinator of a group or, as ``kind`` says, a transactional id."""
         try:
-            return await self.broker(await self.coordinator_id(group))
+            return await self.broker(await self.coordinator_id(name, kind))
         except ConnectError:
-            self.forget_coordinator(group)
+            self.forget_coordinator(name, kind)
             raise
 
-    def forget_coordinator(self, group: str) -> None:
-        """Ask again who coordinates ``group`` when it is next needed."""
-        self._coordinators.pop(group, None)
+    def forget_coordinator(self, name: str, kind: CoordinatorType = CoordinatorType.GROUP) -> None:
+        """Ask again who the coordinator is when it is next needed."""
+        self._coordinators.pop((kind, name), None)
 
     async def retrying(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do ``work`` again, waiting longer each time, while it fails with a retriable code or a
@@ -230,14 +237,14 @@ class Client:
             await asyncio.sleep(backoff_ms / 1000)
             backoff_ms = min(2 * backoff_ms, _LONGEST_BACKOFF_MS)
 
-    async def _find_coordinator(self, group: str) -> int:
+    async def _find_coordinator(self, name: str, kind: CoordinatorType) -> int:
         from odradek.protocol.generated.find_coordinator import (
             FindCoordinatorRequest,
             FindCoordinatorResponse,
         )
 
         async def ask() -> int:
-            request = FindCoordinatorRequest(key_type=_GROUP_KEY_TYPE, coordinator_keys=[group])
+            request = FindCoordinatorRequest(key_type=kind, coordinator_keys=[name])
             connection = await self.any_broker()
             response = await connection.call(request, FindCoordinatorResponse, timeout_ms=self.timeout_ms)
             coordinator = response.coordinators[0]

@@ -162,7 +162,10 @@ class Connection(asyncio.BufferedProtocol):
             raise self._failure or ConnectError(f"the connection to {self.address} is not open")
         header = request_header(request.API_KEY, version, correlation_id, self._client_id)
         parts: list[Any] = [b"", header]
-        request.encode(parts, version)
+        try:
+            request.encode(parts, version)
+        except ValueError as error:
+            raise UnsupportedError(f"the broker at {self.address} cannot be asked that: {error}") from error
         parts[0] = struct.pack(">i", sum(map(len, parts)))
         self._transport.writelines(parts)
 

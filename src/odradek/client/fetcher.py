@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from odradek.client.client import Client
 from odradek.client.errors import ConnectError
-from odradek.client.offsets import list_offsets
+from odradek.client.fetched_records import fetched_records
+from odradek.client.offsets import Isolation, list_offsets
 from odradek.core.errors import RETRIABLE, ApiError, ErrorCode
 from odradek.core.ids import TopicPartition
 from odradek.protocol.generated.fetch import (
@@ -17,8 +18,7 @@ from odradek.protocol.generated.fetch import (
     FetchResponse,
     FetchTopic,
 )
-from odradek.records.batch import check_crc, iterate_batches
-from odradek.records.record import Record, read_records
+from odradek.records.record import Record
 
 # From version 13 on topics are named by their ids (KIP-516); this client speaks names.
 _FETCH_CAP = 12
@@ -41,7 +41,8 @@ class Fetcher:
     """Reads ``positions``; :meth:`poll` gives what has come.
 
     ``reset`` says what happens at an offset that is not there: None raises OFFSET_OUT_OF_RANGE, a
-    timestamp or ``offsets.EARLIEST`` / ``LATEST`` goes on from there.
+    timestamp or ``offsets.EARLIEST`` / ``LATEST`` goes on from there. With ``isolation`` READ_COMMITTED,
+    reading stops before the first open transaction and leaves out what was aborted.
     """
 
     def __init__(
@@ -50,11 +51,13 @@ class Fetcher:
         positions: Mapping[TopicPartition, int],
         *,
         reset: int | None = None,
+        isolation: Isolation = Isolation.READ_UNCOMMITTED,
         max_bytes: int = 4 * 1024 * 1024,
     ) -> None:
         self._client = client
         self._positions = dict(positions)
         self._reset = reset
+        self._isolation = isolation
         self._max_bytes = max_bytes
         self._in_flight: dict[int, asyncio.Task[list[Fetched]]] = {}
 
@@ -126,6 +129,7 @@ class Fetcher:
             max_wait_ms=max_wait_ms,
             min_bytes=1,
             max_bytes=2 * self._max_bytes,
+            isolation_level=self._isolation,
             topics=[FetchTopic(topic=name, partitions=asked) for name, asked in by_topic.items()],
             forgotten_topics_data=[],
         )
@@ -153,12 +157,13 @@ class Fetcher:
                     failed[key] = ErrorCode(answer.error_code)
                     continue
                 assert isinstance(answer.records, memoryview | None)
-                records, next_offset = _decode(answer.records, positions[key])
+                aborted = [(one.producer_id, one.first_offset) for one in answer.aborted_transactions or ()]
+                records, next_offset = fetched_records(answer.records, positions[key], aborted)
                 if next_offset != positions[key]:
                     fetched.append(Fetched(key, positions[key], records, next_offset, answer.high_watermark))
         for key, code in failed.items():
             if code is ErrorCode.OFFSET_OUT_OF_RANGE and self._reset is not None:
-                found = await list_offsets(self._client, {key: self._reset})
+                found = await list_offsets(self._client, {key: self._reset}, self._isolation)
                 fetched.append(Fetched(key, positions[key], [], found[key].offset, -1))
             elif code in RETRIABLE:
                 self._client.forget_leaders([key])
@@ -166,18 +171,3 @@ class Fetcher:
             else:
                 raise ApiError(code, f"cannot read {key} at offset {positions[key]}")
         return fetched
-
-
-def _decode(buffer: memoryview | None, offset: int) -> tuple[list[Record], int]:
-    """The data records from ``offset`` on, and the offset after the last batch."""
-    records: list[Record] = []
-    if not buffer:
-        return records, offset
-    next_offset = offset
-    for position, header in iterate_batches(buffer):
-        check_crc(buffer, position, header)
-        next_offset = header.next_offset
-        if not header.is_control:
-            found = read_records(buffer[position : position + header.size])
-            records += found if header.base_offset >= offset else [r for r in found if r.offset >= offset]
-    return records, max(next_offset, offset)

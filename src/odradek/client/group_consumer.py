@@ -5,9 +5,9 @@ from typing import Self
 
 from odradek.client.client import Client
 from odradek.client.fetcher import Fetched, Fetcher
-from odradek.client.groups import fetch_offsets
+from odradek.client.group_offsets import fetch_offsets
 from odradek.client.member import GroupMember
-from odradek.client.offsets import EARLIEST, list_offsets
+from odradek.client.offsets import EARLIEST, Isolation, list_offsets
 from odradek.core.ids import TopicPartition
 
 
@@ -26,16 +26,18 @@ class GroupConsumer:
         topics: Iterable[str],
         *,
         reset: int = EARLIEST,
+        isolation: Isolation = Isolation.READ_UNCOMMITTED,
         instance_id: str | None = None,
         session_timeout_ms: int = 45_000,
     ) -> None:
         self._client = client
         self._group = group
         self._reset = reset
+        self._isolation = isolation
         self._member = GroupMember(
             client, group, topics, instance_id=instance_id, session_timeout_ms=session_timeout_ms
         )
-        self._fetcher = Fetcher(client, {}, reset=reset)
+        self._fetcher = Fetcher(client, {}, reset=reset, isolation=isolation)
         self._done: dict[TopicPartition, int] = {}
 
     async def __aenter__(self) -> Self:
@@ -84,6 +86,6 @@ class GroupConsumer:
         offsets = {key: found.offset for key, found in committed.items()}
         missing = [key for key in partitions if key not in offsets]
         if missing:
-            found = await list_offsets(self._client, dict.fromkeys(missing, self._reset))
+            found = await list_offsets(self._client, dict.fromkeys(missing, self._reset), self._isolation)
             offsets |= {key: found[key].offset for key in missing}
         return offsets

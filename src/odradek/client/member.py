@@ -10,7 +10,8 @@ from typing import Self
 from odradek.client.assignor import assign_ranges
 from odradek.client.client import Client
 from odradek.client.errors import ConnectError
-from odradek.client.groups import commit_offsets, decode_assignment, encode_assignment
+from odradek.client.group_offsets import commit_offsets
+from odradek.client.groups import decode_assignment, encode_assignment
 from odradek.core.errors import RETRIABLE, ApiError, ErrorCode
 from odradek.core.ids import TopicPartition
 from odradek.protocol.generated.consumer_protocol import ConsumerProtocolSubscription

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from enum import IntEnum
 from typing import NamedTuple
 
 from odradek.client.client import Client
@@ -19,6 +20,13 @@ EARLIEST = -2
 MAX_TIMESTAMP = -3
 
 
+class Isolation(IntEnum):
+    """What a reader wants to see of transactions. Source: ``org.apache.kafka.common.IsolationLevel``."""
+
+    READ_UNCOMMITTED = 0
+    READ_COMMITTED = 1
+
+
 class FoundOffset(NamedTuple):
     """An offset and the timestamp of its record; both -1 when no record is that young."""
 
@@ -28,10 +36,12 @@ class FoundOffset(NamedTuple):
 
 
 async def list_offsets(
-    client: Client, timestamps: Mapping[TopicPartition, int]
+    client: Client,
+    timestamps: Mapping[TopicPartition, int],
+    isolation: Isolation = Isolation.READ_UNCOMMITTED,
 ) -> dict[TopicPartition, FoundOffset]:
     """The offset of each partition for its timestamp (ms) or :data:`EARLIEST`, :data:`LATEST`,
-    :data:`MAX_TIMESTAMP`.
+    :data:`MAX_TIMESTAMP`. For READ_COMMITTED the latest is the last stable offset.
 
     Raises ``ApiError`` when a partition cannot answer, after retries.
     """
@@ -40,7 +50,7 @@ async def list_offsets(
         grouped = await client.by_leader(timestamps)
         answers = await asyncio.gather(
             *(
-                _ask_leader(client, node, {key: timestamps[key] for key in keys})
+                _ask_leader(client, node, {key: timestamps[key] for key in keys}, isolation)
                 for node, keys in grouped.items()
             )
         )
@@ -50,7 +60,7 @@ async def list_offsets(
 
 
 async def _ask_leader(
-    client: Client, node_id: int, timestamps: Mapping[TopicPartition, int]
+    client: Client, node_id: int, timestamps: Mapping[TopicPartition, int], isolation: Isolation
 ) -> dict[TopicPartition, FoundOffset]:
     by_topic: dict[str, list[ListOffsetsPartition]] = {}
     for (topic, partition), timestamp in timestamps.items():
@@ -58,6 +68,7 @@ async def _ask_leader(
         by_topic.setdefault(topic, []).append(asked)
     request = ListOffsetsRequest(
         replica_id=-1,
+        isolation_level=isolation,
         topics=[ListOffsetsTopic(name=name, partitions=asked) for name, asked in by_topic.items()],
         timeout_ms=client.timeout_ms,
     )

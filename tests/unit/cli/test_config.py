@@ -39,6 +39,17 @@ def test_broker_configs(run: Run) -> None:
     run("config", "set", "broker", "default", "log.retention.ms-")
 
 
+def test_group_configs(run: Run) -> None:
+    key = "consumer.session.timeout.ms"
+    run("config", "set", "group", "g", f"{key}=50000")
+    (one,) = run("config", "get", "group", "g", "-o", "json").json
+    assert (one["name"], one["value"], one["source"]) == (key, "50000", "group")
+    refused = run("config", "set", "group", "g", f"{key}=1", code=1).err
+    assert "group.consumer.min.session.timeout.ms" in refused
+    run("config", "set", "group", "g", f"{key}-")
+    assert "at its default" in run("config", "get", "group", "g").err
+
+
 def test_what_is_not_there(run: Run, odradek_topic: str) -> None:
     run("config", "get", "topic", "nowhere", code=3)
     assert (

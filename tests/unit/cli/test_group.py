@@ -1,5 +1,6 @@
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -22,18 +23,50 @@ def test_list_and_describe(run: Run, odradek_topic: str, group: str) -> None:
     assert listed[group] == {"group": group, "state": "Empty", "type": "classic", "protocol_type": "consumer"}
     (described,) = run("group", "describe", group, "-o", "json").json
     assert (described["state"], described["lag"], described["members"]) == ("Empty", 2, [])
-    assert described["offsets"] == [
-        {
-            "topic": odradek_topic,
-            "partition": 0,
-            "committed": 3,
-            "end": 5,
-            "lag": 2,
-            "metadata": "",
-            "member_id": None,
-        }
-    ]
+    (offset,) = described["offsets"]
+    written_ms, seconds = offset.pop("next_timestamp"), offset.pop("lag_seconds")
+    assert 0 <= seconds == described["lag_seconds"] < 60
+    assert abs(written_ms / 1000 + seconds - time.time()) < 60
+    assert offset == {
+        "topic": odradek_topic,
+        "partition": 0,
+        "committed": 3,
+        "end": 5,
+        "last_stable": 5,
+        "lag": 2,
+        "metadata": "",
+        "member_id": None,
+    }
     assert "lag 2" in run("group", "describe", group).out
+
+
+def test_a_group_that_has_read_everything_has_no_lag(run: Run, odradek_topic: str, group: str) -> None:
+    run("group", "reset", group, "--to", "end", "-y")
+    (described,) = run("group", "describe", group, "-o", "json").json
+    assert (described["lag"], described["lag_seconds"]) == (0, 0)
+    assert described["offsets"][0]["next_timestamp"] is None
+    assert "behind" not in run("group", "describe", group).out.splitlines()[0]
+
+
+def test_the_age_of_what_was_deleted_is_that_of_the_oldest_left(
+    run: Run, odradek_topic: str, group: str
+) -> None:
+    line = '{"value": "old", "timestamp": 1000}\n'
+    run("produce", odradek_topic, "-i", "jsonl", stdin=line.encode())
+    run("group", "reset", group, "--to", "5", "-y")
+    (described,) = run("group", "describe", group, "-o", "json").json
+    assert (described["lag"], described["offsets"][0]["next_timestamp"]) == (1, 1000)
+    assert "w" in run("group", "describe", group).out
+
+
+def test_listing_narrows_down(run: Run, group: str) -> None:
+    def names(*options: str) -> set[str]:
+        return {found["group"] for found in run("group", "list", *options, "-o", "json").json}
+
+    assert group in names("--state", "empty") & names("--type", "classic")
+    assert group not in names("--state", "Stable") | names("--type", "consumer")
+    assert "No group is like that" in run("group", "list", "--state", "PreparingRebalance").err
+    run("group", "list", "--state", "Asleep", code=2)
 
 
 def test_a_reset_shows_before_it_does(run: Run, group: str) -> None:

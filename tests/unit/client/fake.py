@@ -92,6 +92,7 @@ class FakeBroker:
         keys = [
             ApiVersion(api_key=key, min_version=api.lowest_version, max_version=api.highest_version)
             for key, api in apis.APIS.items()
+            if key in self._answers
         ]
         return ApiVersionsResponse(api_keys=keys)
 

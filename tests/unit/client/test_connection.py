@@ -55,6 +55,19 @@ def test_the_highest_version_of_both_is_spoken() -> None:
     asyncio.run(scenario())
 
 
+def test_what_an_old_version_cannot_say_is_unsupported() -> None:
+    def answer(request: object) -> ApiVersionsResponse:
+        return ApiVersionsResponse(api_keys=[ApiVersion(api_key=LIST_GROUPS, min_version=0, max_version=4)])
+
+    async def scenario() -> None:
+        async with FakeBroker(answers={API_VERSIONS: answer}) as broker:
+            connection = await connect(broker)
+            with pytest.raises(UnsupportedError, match="v4: types_filter is set"):
+                await connection.call(ListGroupsRequest(types_filter=["consumer"]), ListGroupsResponse)
+
+    asyncio.run(scenario())
+
+
 def test_a_silent_broker_times_out_and_the_connection_is_given_up() -> None:
     async def scenario() -> None:
         async with FakeBroker(answers={LIST_GROUPS: lambda request: None}) as broker:

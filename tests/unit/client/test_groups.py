@@ -7,17 +7,12 @@ import pytest
 
 from odradek.client.client import Client
 from odradek.client.group_consumer import GroupConsumer
-from odradek.client.groups import (
-    commit_offsets,
-    decode_assignment,
-    describe_group,
-    encode_assignment,
-    fetch_offsets,
-    list_groups,
-)
+from odradek.client.group_offsets import commit_offsets, fetch_offsets
+from odradek.client.groups import decode_assignment, describe_group, encode_assignment, list_groups
 from odradek.client.member import GroupMember
 from odradek.core.errors import ApiError, ErrorCode
 from odradek.core.ids import TopicPartition
+from odradek.protocol.generated import consumer_group_describe
 from odradek.protocol.generated.describe_groups import (
     DescribedGroup,
     DescribedGroupMember,
@@ -53,6 +48,7 @@ from tests.unit.client.fake import FakeBroker
 
 FETCH, LIST_OFFSETS, OFFSET_COMMIT, OFFSET_FETCH = 1, 2, 8, 9
 JOIN, HEARTBEAT, LEAVE, SYNC, DESCRIBE, LIST = 11, 12, 13, 14, 15, 16
+CONSUMER_GROUP_DESCRIBE = 69
 
 
 class Coordinator:
@@ -181,6 +177,75 @@ def test_a_described_group_has_its_members_partitions() -> None:
             found = await describe_group(client, "g")
             assert (found.assignor, found.coordinator) == ("range", 1)
             assert found.members[0].assignment == keys(0, 1)
+
+    asyncio.run(scenario())
+
+
+def assignment(*partitions: int) -> consumer_group_describe.Assignment:
+    topic = consumer_group_describe.TopicPartitions(topic_name="t", partitions=list(partitions))
+    return consumer_group_describe.Assignment(topic_partitions=[topic])
+
+
+def test_a_consumer_group_has_epochs_and_targets() -> None:
+    def answer(
+        request: consumer_group_describe.ConsumerGroupDescribeRequest,
+    ) -> consumer_group_describe.ConsumerGroupDescribeResponse:
+        member = consumer_group_describe.Member(
+            member_id="m",
+            member_epoch=6,
+            rack_id="r",
+            subscribed_topic_names=["t"],
+            subscribed_topic_regex="",
+            assignment=assignment(0),
+            target_assignment=assignment(0, 1),
+            member_type=1,
+        )
+        group = consumer_group_describe.DescribedGroup(
+            group_id="g",
+            group_state="Reconciling",
+            group_epoch=8,
+            assignment_epoch=7,
+            assignor_name="uniform",
+            members=[member],
+        )
+        return consumer_group_describe.ConsumerGroupDescribeResponse(groups=[group])
+
+    async def scenario() -> None:
+        answers = {CONSUMER_GROUP_DESCRIBE: answer}
+        async with FakeBroker(answers=answers) as broker, Client(broker.address) as client:
+            found = await describe_group(client, "g")
+            assert (found.type, found.epoch, found.assignment_epoch) == ("consumer", 8, 7)
+            (member,) = found.members
+            assert (member.protocol, member.epoch, member.rack) == ("consumer", 6, "r")
+            assert (member.assignment, member.target) == (keys(0), keys(0, 1))
+            assert (member.topics, member.topic_regex) == (["t"], None)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("code", "raised"),
+    [
+        (ErrorCode.GROUP_ID_NOT_FOUND, ErrorCode.GROUP_ID_NOT_FOUND),
+        (ErrorCode.GROUP_AUTHORIZATION_FAILED, ErrorCode.GROUP_AUTHORIZATION_FAILED),
+    ],
+)
+def test_a_group_of_neither_protocol(code: ErrorCode, raised: ErrorCode) -> None:
+    def consumer(request: object) -> consumer_group_describe.ConsumerGroupDescribeResponse:
+        group = consumer_group_describe.DescribedGroup(group_id="g", error_code=code)
+        return consumer_group_describe.ConsumerGroupDescribeResponse(groups=[group])
+
+    def classic(request: object) -> DescribeGroupsResponse:
+        return DescribeGroupsResponse(
+            groups=[DescribedGroup(group_id="g", error_code=ErrorCode.GROUP_ID_NOT_FOUND)]
+        )
+
+    async def scenario() -> None:
+        answers = {CONSUMER_GROUP_DESCRIBE: consumer, DESCRIBE: classic}
+        async with FakeBroker(answers=answers) as broker, Client(broker.address) as client:
+            with pytest.raises(ApiError) as caught:
+                await describe_group(client, "g")
+            assert caught.value.code is raised
 
     asyncio.run(scenario())
 

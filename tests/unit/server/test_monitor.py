@@ -72,7 +72,7 @@ def test_names_that_dashboards_read(tmp_path: Path) -> None:
 
 
 def test_lag_of_a_group(tmp_path: Path) -> None:
-    from odradek.client.groups import commit_offsets
+    from odradek.client.group_offsets import commit_offsets
     from odradek.core.ids import TopicPartition
 
     async def test(node: Node) -> None:
