@@ -15,9 +15,6 @@ _ANY = r"answer\[\d+\].*"
 
 _START = "a refusal of the batch's form tells where the log starts, as the others do"
 _LOG_START = r".*\.log_start_offset"
-_TRANSACTION = (
-    "INVALID_TXN_STATE: a transactional batch needs a transaction; Kafka says that it is not allowed one"
-)
 
 DEVIATIONS: dict[str, Deviation] = {
     "some_partitions_are_refused_and_others_taken": Deviation(_START, _LOG_START),
@@ -26,9 +23,6 @@ DEVIATIONS: dict[str, Deviation] = {
     "no_records_at_all": Deviation(_START, _LOG_START),
     "two_batches_for_one_partition": Deviation(_START, _LOG_START),
     "old_and_unknown_magic": Deviation(_START, _LOG_START),
-    "a_transactional_batch_without_a_transaction": Deviation(
-        _TRANSACTION, r".*\.(error_code|log_start_offset)"
-    ),
     "one_flipped_bit_anywhere_in_a_batch": Deviation(
         "the bit that says transactional is looked at behind the CRC, not before it",
         r"answer\[2\]\..*\.error_code",

@@ -202,15 +202,18 @@ def create_topic(
 
 
 def wait_until_led(connection: RawConnection, topic: str, partitions: int) -> None:
-    """Until a partition's leader answers, which with Kafka is a moment after the topic is there."""
-    query = [struct_of("ListOffsets", "ListOffsetsPartition", partition_index=partitions - 1, timestamp=-1)]
+    """Until the partitions' leaders answer, which with Kafka is a moment after the topic is there."""
+    query = [
+        struct_of("ListOffsets", "ListOffsetsPartition", partition_index=index, timestamp=-1)
+        for index in range(partitions)
+    ]
     request = request_of(
         "ListOffsets",
         replica_id=-1,
         topics=[struct_of("ListOffsets", "ListOffsetsTopic", name=topic, partitions=query)],
     )
     deadline = time.monotonic() + 15
-    while connection.ask(request).topics[0].partitions[0].error_code != ErrorCode.NONE:
+    while any(partition.error_code for partition in connection.ask(request).topics[0].partitions):
         assert time.monotonic() < deadline, f"{topic} is not led"
         time.sleep(0.02)
 

@@ -13,6 +13,7 @@ from odradek.records.record import Record
 from odradek.storage.config import LogConfig
 from odradek.storage.disk import SystemDisk
 from odradek.storage.log import COORDINATOR, Log
+from odradek.storage.producers import Vouched
 from odradek.storage.store import LogStore
 from odradek.testing.clock import FakeClock
 from tests.conformance.kafka_process import dump_log_segments
@@ -53,7 +54,7 @@ def fill(log: Log, randomness: random.Random) -> None:
             number % 5,
             transactional=producer_id > 1,
         )
-        log.append(memoryview(batch), NOW_MS, leader_epoch=number // 400, verified=True)
+        log.append(memoryview(batch), NOW_MS, leader_epoch=number // 400, vouched=Vouched.VERIFIED)
         sequences[producer_id] += count
         if number % 60 == 59:
             for ending in (2, 3):

@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING
 
 from odradek.broker import table
 from odradek.broker.requests import RequestContext
+from odradek.cluster.features import SUPPORTED
 from odradek.core.errors import ErrorCode
-from odradek.protocol.generated.api_versions import ApiVersion, ApiVersionsRequest, ApiVersionsResponse
+from odradek.protocol.generated.api_versions import (
+    ApiVersion,
+    ApiVersionsRequest,
+    ApiVersionsResponse,
+    FinalizedFeatureKey,
+    SupportedFeatureKey,
+)
 
 if TYPE_CHECKING:
     from odradek.broker.broker import Broker
 
 _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 _SOFTWARE_FROM_VERSION = 3
+_LEVEL_0_FROM_VERSION = 4
 
 
 def handle(broker: "Broker", request: ApiVersionsRequest, context: RequestContext) -> ApiVersionsResponse:
@@ -24,7 +32,24 @@ def handle(broker: "Broker", request: ApiVersionsRequest, context: RequestContex
         software = (request.client_software_name, request.client_software_version)
         if not all(_SOFTWARE.fullmatch(text) for text in software):
             return refuse(request, ErrorCode.INVALID_REQUEST, None)
-    return ApiVersionsResponse(api_keys=_served(broker.apis.values()))
+    return ApiVersionsResponse(
+        api_keys=_served(broker.apis.values()),
+        supported_features=_supported(context.api_version),
+        finalized_features_epoch=broker.image.index,
+        finalized_features=[
+            FinalizedFeatureKey(name=name, max_version_level=level, min_version_level=level)
+            for name, level in broker.image.features.items()
+        ],
+    )
+
+
+def _supported(version: int) -> list[SupportedFeatureKey]:
+    """Up to v3 clients take a lowest level of 0 for an error, so such features are left out (KAFKA-17492)."""
+    return [
+        SupportedFeatureKey(name=name, min_version=levels.lowest, max_version=levels.highest)
+        for name, levels in SUPPORTED.items()
+        if levels.lowest or version >= _LEVEL_0_FROM_VERSION
+    ]
 
 
 def _served(apis: Iterable[table.Api]) -> list[ApiVersion]:

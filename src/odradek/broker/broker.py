@@ -7,7 +7,7 @@ The server flushes (:meth:`begin_flush`, in a thread) and both doors open in :me
 
 import logging
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from odradek.broker import table
 from odradek.broker.fetch_sessions import FetchSessions
 from odradek.broker.maintenance import Chore, Maintenance
 from odradek.broker.metadata_commits import MetadataCommits
-from odradek.broker.partitions import OFFSETS_TOPIC, CommitWaiter, Partition
+from odradek.broker.partitions import OFFSETS_TOPIC, TRANSACTIONS_TOPIC, CommitWaiter, Partition
 from odradek.broker.producer_ids import ProducerIds
 from odradek.broker.requests import Answer, Close, Message, Parts, RequestContext, Session, Wait
 from odradek.broker.timers import Timers
@@ -35,6 +35,8 @@ from odradek.storage.store import LogStore
 if TYPE_CHECKING:
     from odradek.broker.group_settings import GroupSettingsOf
     from odradek.broker.groups import Groups
+    from odradek.broker.shards import Shards
+    from odradek.broker.transactions import Transactions
 
 log = logging.getLogger("odradek.broker")
 
@@ -85,6 +87,8 @@ class Broker:
         self.topics.apply(self.image)
         if OFFSETS_TOPIC in self.topics.by_name:
             self.timers.schedule(clock.monotonic_ms(), lambda: self.groups.start())
+        if TRANSACTIONS_TOPIC in self.topics.by_name:
+            self.timers.schedule(clock.monotonic_ms(), lambda: self.transactions.start())
 
     @property
     def image(self) -> ClusterImage:
@@ -105,10 +109,24 @@ class Broker:
 
         return GroupSettingsOf(self)
 
+    @cached_property
+    def transactions(self) -> "Transactions":
+        """The transaction coordinator, made when it is first needed."""
+        from odradek.broker.transactions import Transactions
+
+        return Transactions(self)
+
+    def coordinators(self) -> "Iterator[Shards[Any]]":
+        """Those that were needed so far."""
+        if "groups" in self.__dict__:
+            yield self.groups
+        if "transactions" in self.__dict__:
+            yield self.transactions
+
     def _apply(self, image: ClusterImage) -> None:
         self.topics.apply(image)
-        if "groups" in self.__dict__:
-            self.groups.image_changed(image)
+        for coordinator in self.coordinators():
+            coordinator.image_changed(image)
 
     def handle(self, frame: memoryview, session: Session) -> Answer:
         """One request frame (without its size prefix) → its answer.
@@ -293,8 +311,9 @@ class Broker:
         if partition is not None and partition.log is failed:
             try:
                 partition.fail_waiters(ErrorCode.KAFKA_STORAGE_ERROR)
-                if partition.topic.name == OFFSETS_TOPIC and "groups" in self.__dict__:
-                    self.groups.partition_failed(partition.index)
+                for coordinator in self.coordinators():
+                    if coordinator.topic == partition.topic.name:
+                        coordinator.partition_failed(partition.index)
             except Exception:
                 log.exception("someone who waited for %s could not be told", failed.topic_partition)
 

@@ -1,14 +1,14 @@
-"""FindCoordinator: which broker knows a consumer group.
+"""FindCoordinator: which broker knows a consumer group or a transactional id.
 
-The first question for a group makes ``__consumer_offsets`` and is answered once it is there, where Kafka
-says COORDINATOR_NOT_AVAILABLE and lets the client come again.
+The first question makes ``__consumer_offsets`` or ``__transaction_state`` and is answered once it is there,
+where Kafka says COORDINATOR_NOT_AVAILABLE and lets the client come again.
 
 v1 other kinds of coordinators (KIP-98), v3 flexible, v4 several keys at once (KIP-699), v5 transactions
-version 2 (KIP-890), v6 share groups (KIP-932). Only groups have a coordinator in this version of Odradek.
+version 2 (KIP-890), v6 share groups (KIP-932), which have no coordinator in this version of Odradek.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from odradek.broker.endpoints import advertised_endpoint
 from odradek.broker.requests import RequestContext, Wait
@@ -21,29 +21,32 @@ from odradek.protocol.generated.find_coordinator import (
 
 if TYPE_CHECKING:
     from odradek.broker.broker import Broker
+    from odradek.broker.shards import Shards
 
 _GROUP = 0
+_TRANSACTION = 1
 _SEVERAL_KEYS_FROM = 4
-_KINDS = {1: "transactions", 2: "share groups"}
+_KINDS = {2: "share groups"}
 
 
 def handle(
     broker: "Broker", request: FindCoordinatorRequest, context: RequestContext
 ) -> FindCoordinatorResponse | Wait:
-    if request.key_type != _GROUP:
+    if request.key_type not in (_GROUP, _TRANSACTION):
         kind = _KINDS.get(request.key_type, f"key type {request.key_type}")
         message = f"{kind}: not served by this version of Odradek"
         return _answer(
             request, context, [_refused(ErrorCode.INVALID_REQUEST, message)] * _count(request, context)
         )
+    coordinator: Shards[Any] = broker.groups if request.key_type == _GROUP else broker.transactions
     wait = Wait()
 
     def answer() -> None:
-        found = [_find(broker, key, context) for key in _keys(request, context)]
+        found = [_find(broker, coordinator, key, context) for key in _keys(request, context)]
         wait.complete(_answer(request, context, found))
 
     try:
-        broker.groups.ensure_topic(answer)
+        coordinator.ensure_topic(answer)
     except ApiError as error:
         refused = _refused(ErrorCode.COORDINATOR_NOT_AVAILABLE, error.message)
         return _answer(request, context, [refused] * _count(request, context))
@@ -58,9 +61,11 @@ def _count(request: FindCoordinatorRequest, context: RequestContext) -> int:
     return len(_keys(request, context))
 
 
-def _find(broker: "Broker", group_id: str, context: RequestContext) -> Coordinator:
-    if not broker.groups.is_available(group_id):
-        return _refused(ErrorCode.COORDINATOR_NOT_AVAILABLE, "the group's partition is offline")
+def _find(broker: "Broker", coordinator: "Shards[Any]", key: str, context: RequestContext) -> Coordinator:
+    if not coordinator.is_available(key):
+        return _refused(
+            ErrorCode.COORDINATOR_NOT_AVAILABLE, f"its partition of {coordinator.topic} is offline"
+        )
     host, port = advertised_endpoint(broker.config, context.session)
     return Coordinator(node_id=broker.node_id, host=host, port=port, error_code=0, error_message="")
 

@@ -42,3 +42,10 @@ class GroupRunner(ShardRunner[GroupShard]):
         super().start()
         # A crash may have come between a topic's deletion and that of its offsets.
         self.forget_offsets(is_of_an_earlier_topic)
+
+    def end_transaction(self, marker: bytearray, producer_id: int, is_commit: bool) -> int:
+        """Writes the end of a transaction, a control batch, and applies or drops the offsets that were
+        committed in it; the offset that must be durable. Raises :class:`ApiError`."""
+        appended = self.append_batch(marker)
+        self.shard.replay_marker(producer_id, is_commit)
+        return appended.last_offset + 1

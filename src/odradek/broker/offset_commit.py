@@ -28,7 +28,7 @@ def handle(
     broker: "Broker", request: OffsetCommitRequest, context: RequestContext
 ) -> OffsetCommitResponse | Wait:
     response = OffsetCommitResponse(topics=[])
-    topics = _existing(broker, request, context, response)
+    topics = existing_topics(broker, request, context.api_version, response)
     if not topics:
         return response
     wait = Wait()
@@ -43,12 +43,12 @@ def handle(
     return wait
 
 
-def _existing(
-    broker: "Broker", request: OffsetCommitRequest, context: RequestContext, response: OffsetCommitResponse
+def existing_topics(
+    broker: "Broker", request: OffsetCommitRequest, version: int, response: OffsetCommitResponse
 ) -> list[OffsetCommitRequestTopic]:
     """What is asked for partitions that exist, with name and id of their topic; the rest is refused in
     ``response``."""
-    by_id = context.api_version >= _TOPIC_IDS_FROM
+    by_id = version >= _TOPIC_IDS_FROM
     existing = []
     for topic in request.topics:
         known = broker.topics.by_id.get(topic.topic_id) if by_id else broker.topics.by_name.get(topic.name)

@@ -8,6 +8,7 @@ current leader for clients that asked the wrong broker (KIP-951), v11/v12 transa
 v13 topic ids (KIP-516). This is the hot path: one partition and no waiting is the case that must be cheap.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from odradek.broker.partitions import Partition
@@ -21,6 +22,7 @@ from odradek.protocol.generated.produce import (
     ProduceResponse,
     TopicProduceResponse,
 )
+from odradek.storage.producers import NOTHING, Vouched
 
 if TYPE_CHECKING:
     from odradek.broker.broker import Broker
@@ -29,16 +31,21 @@ if TYPE_CHECKING:
 _ATTRIBUTES_LOW_BYTE = 22
 _ZSTD = 4
 _ZSTD_FROM_VERSION = 7
-_TOPIC_IDS_FROM_VERSION = 13
+TOPIC_IDS_FROM_VERSION = 13
 _WITHOUT_LOG_START = frozenset(
     {
         ErrorCode.CORRUPT_MESSAGE,
         ErrorCode.MESSAGE_TOO_LARGE,
         ErrorCode.RECORD_LIST_TOO_LARGE,
         ErrorCode.KAFKA_STORAGE_ERROR,
+        ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
     }
 )
 """Refusals that do not tell where the log starts (Kafka's ``ReplicaManager.appendRecordsToLocalLog``)."""
+
+
+Uncommitted = list[tuple[Partition, int, PartitionProduceResponse]]
+"""Partitions whose high watermark must reach an offset before their answer counts."""
 
 
 def handle(
@@ -48,26 +55,32 @@ def handle(
     if acks not in (1, -1, 0):
         return refuse(request, ErrorCode.INVALID_REQUIRED_ACKS, None)
     if request.transactional_id is not None:
-        return refuse(
-            request, ErrorCode.INVALID_TXN_STATE, "transactions are not served by this version of Odradek"
-        )
+        from odradek.broker import transactional_produce
+
+        return transactional_produce.handle(broker, request, context)
+    responses, uncommitted = append(broker, request, context)
+    return answer(broker, request, responses, uncommitted)
+
+
+def append(
+    broker: "Broker", request: ProduceRequest, context: RequestContext, vouched: Vouched = NOTHING
+) -> tuple[list[TopicProduceResponse], Uncommitted]:
+    """Appends all batches; what to answer, and what of it is not safe yet."""
+    acks = request.acks
     version = context.api_version
     topics = broker.topics
-    failed = False
     responses = []
-    uncommitted: list[tuple[Partition, int, PartitionProduceResponse]] = []
+    uncommitted: Uncommitted = []
     for topic_data in request.topic_data:
-        if version < _TOPIC_IDS_FROM_VERSION:
+        if version < TOPIC_IDS_FROM_VERSION:
             topic = topics.by_name.get(topic_data.name)
         else:
             topic = topics.by_id.get(topic_data.topic_id)
         partition_responses = []
         for data in topic_data.partition_data:
-            response = _append(broker, topic, data, context, acks)
+            response = _append(broker, topic, data, context, acks, vouched)
             partition_responses.append(response)
-            if response.error_code:
-                failed = True
-            elif acks == -1:
+            if acks == -1 and not response.error_code:
                 partition = topic.partitions[data.index]  # type: ignore[union-attr]
                 log = partition.log
                 if log.high_watermark < log.log_end_offset:
@@ -77,12 +90,25 @@ def handle(
                 name=topic_data.name, topic_id=topic_data.topic_id, partition_responses=partition_responses
             )
         )
-    if acks == 0:
+    return responses, uncommitted
+
+
+def answer(
+    broker: "Broker",
+    request: ProduceRequest,
+    responses: list[TopicProduceResponse],
+    uncommitted: Uncommitted,
+) -> ProduceResponse | Wait | Close | None:
+    """What is answered, once it may be."""
+    if request.acks == 0:
+        failed = any(one.error_code for topic in responses for one in topic.partition_responses)
         return Close("Produce with acks=0 failed, which only closing can tell") if failed else None
-    answer = ProduceResponse(responses=responses)
+    response = ProduceResponse(responses=responses)
     if not uncommitted:
-        return answer
-    return _Acknowledgement(broker, answer, uncommitted, request.timeout_ms).wait
+        return response
+    wait = Wait()
+    Acknowledgement(broker, response, uncommitted, request.timeout_ms, wait.complete)
+    return wait
 
 
 def _append(
@@ -91,14 +117,15 @@ def _append(
     data: PartitionProduceData,
     context: RequestContext,
     acks: int,
+    vouched: Vouched,
 ) -> PartitionProduceResponse:
     index = data.index
     if topic is None or not 0 <= index < len(topic.partitions):
-        by_id = topic is None and context.api_version >= _TOPIC_IDS_FROM_VERSION
+        by_id = topic is None and context.api_version >= TOPIC_IDS_FROM_VERSION
         unknown = ErrorCode.UNKNOWN_TOPIC_ID if by_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-        return _refuse_partition(index, unknown, None)
+        return refuse_partition(index, unknown, None)
     if topic.is_internal:
-        return _refuse_partition(
+        return refuse_partition(
             index, ErrorCode.INVALID_TOPIC_EXCEPTION, "internal topics are the broker's own"
         )
     partition = topic.partitions[index]
@@ -108,13 +135,15 @@ def _append(
             raise ApiError(ErrorCode.INVALID_RECORD, "a produce request must have records")
         if context.api_version < _ZSTD_FROM_VERSION and _codec(records) == _ZSTD:
             raise ApiError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, "zstd needs Produce version 7 or higher")
-        appended = partition.log.append(records, context.now_ms, leader_epoch=partition.leader_epoch)
+        appended = partition.log.append(
+            records, context.now_ms, leader_epoch=partition.leader_epoch, vouched=vouched
+        )
     except ApiError as error:
         if error.code is ErrorCode.KAFKA_STORAGE_ERROR and records is not None:
             partition.log.refused(records)
         return _refuse_append(index, error, partition.log.log_start_offset)
     except DamageError as error:
-        return _refuse_partition(index, ErrorCode.KAFKA_STORAGE_ERROR, str(error))
+        return refuse_partition(index, ErrorCode.KAFKA_STORAGE_ERROR, str(error))
     log = partition.log
     if log.high_watermark < log.log_end_offset:
         broker.want_flush(acks == -1 or bool(partition.fetch_waiters))
@@ -132,19 +161,20 @@ def _codec(records: memoryview) -> int:
     return records[_ATTRIBUTES_LOW_BYTE] & 7 if len(records) > _ATTRIBUTES_LOW_BYTE else 0
 
 
-class _Acknowledgement:
-    """An acks=all answer that waits for the high watermark of its partitions."""
+class Acknowledgement:
+    """An acks=all answer that waits for the high watermark of its partitions; then it is ``done``."""
 
-    __slots__ = ("_answer", "_remaining", "wait")
+    __slots__ = ("_answer", "_done", "_remaining")
 
     def __init__(
         self,
         broker: "Broker",
         answer: ProduceResponse,
-        uncommitted: list[tuple[Partition, int, PartitionProduceResponse]],
+        uncommitted: Uncommitted,
         timeout_ms: int,
+        done: Callable[[ProduceResponse], None],
     ) -> None:
-        self.wait = Wait()
+        self._done = done
         self._answer = answer
         self._remaining = len(uncommitted)
         deadline_ms = broker.clock.monotonic_ms() + max(timeout_ms, 0)
@@ -156,14 +186,14 @@ class _Acknowledgement:
     def one_settled(self) -> None:
         self._remaining -= 1
         if self._remaining == 0:
-            self.wait.complete(self._answer)
+            self._done(self._answer)
 
 
 class _PartitionAcknowledgement:
     __slots__ = ("_acknowledgement", "_response", "deadline_ms")
 
     def __init__(
-        self, acknowledgement: _Acknowledgement, response: PartitionProduceResponse, deadline_ms: int
+        self, acknowledgement: Acknowledgement, response: PartitionProduceResponse, deadline_ms: int
     ) -> None:
         self._acknowledgement = acknowledgement
         self._response = response
@@ -181,7 +211,8 @@ class _PartitionAcknowledgement:
         self._acknowledgement.one_settled()
 
 
-def _refuse_partition(index: int, code: ErrorCode, message: str | None) -> PartitionProduceResponse:
+def refuse_partition(index: int, code: ErrorCode, message: str | None) -> PartitionProduceResponse:
+    """The answer for one partition that nothing was appended to."""
     return PartitionProduceResponse(
         index=index,
         error_code=code,
@@ -193,7 +224,7 @@ def _refuse_partition(index: int, code: ErrorCode, message: str | None) -> Parti
 
 
 def _refuse_append(index: int, error: ApiError, log_start_offset: int) -> PartitionProduceResponse:
-    response = _refuse_partition(index, error.code, error.message)
+    response = refuse_partition(index, error.code, error.message)
     if error.code not in _WITHOUT_LOG_START:
         response.log_start_offset = log_start_offset
     response.record_errors = [
@@ -213,7 +244,7 @@ def refuse(request: ProduceRequest, code: ErrorCode, message: str | None) -> Pro
                 name=topic.name,
                 topic_id=topic.topic_id,
                 partition_responses=[
-                    _refuse_partition(data.index, code, message) for data in topic.partition_data
+                    refuse_partition(data.index, code, message) for data in topic.partition_data
                 ],
             )
             for topic in request.topic_data

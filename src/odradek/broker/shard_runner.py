@@ -21,6 +21,7 @@ from odradek.records.control import read_marker
 from odradek.records.errors import CorruptBatchError, InvalidRecordsError
 from odradek.records.record import Record, read_records
 from odradek.storage.log import COORDINATOR, AppendResult
+from odradek.storage.producers import Vouched
 
 if TYPE_CHECKING:
     from odradek.broker.broker import Broker
@@ -133,7 +134,7 @@ class ShardRunner(Generic[S]):
             raise ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         if step.producer is not None:
             batch = self._build(step.records, *step.producer, transactional=True)
-            return self.append_batch(batch, verified=True).base_offset
+            return self.append_batch(batch).base_offset
         if step.is_atomic:
             return self.append_batch(self._build(step.records)).base_offset
         base_offset = self._next_offset
@@ -164,7 +165,7 @@ class ShardRunner(Generic[S]):
             transactional=transactional,
         )
 
-    def append_batch(self, batch: bytearray, *, verified: bool = False) -> AppendResult:
+    def append_batch(self, batch: bytearray) -> AppendResult:
         """Appends a batch of the coordinator's own. Raises :class:`ApiError`."""
         partition = self.partition
         partition_log = partition.log
@@ -174,7 +175,7 @@ class ShardRunner(Generic[S]):
                 self._clock.now_ms(),
                 leader_epoch=partition.leader_epoch,
                 origin=COORDINATOR,
-                verified=verified,
+                vouched=Vouched.VERIFIED,
             )
         except DamageError as error:
             raise ApiError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)) from error

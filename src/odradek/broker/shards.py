@@ -49,6 +49,10 @@ class Shards(Generic[R]):
         """A runner of a new machine for ``partition``."""
         raise NotImplementedError
 
+    def image_changed(self, image: ClusterImage) -> None:
+        """What a change of the metadata means here. Called after it is durable and applied."""
+        raise NotImplementedError
+
     # Where a key is
 
     @property

@@ -14,6 +14,7 @@ from odradek.cluster.configs import (
     broker_layers,
     incremental_alter_configs,
 )
+from odradek.cluster.features import FeatureUpdate, initial_features, update_features
 from odradek.cluster.image import ClusterImage
 from odradek.cluster.records import BrokerRegistered, ClusterCreated, ProducerIdsAllocated, Record
 from odradek.cluster.topics import (
@@ -32,6 +33,7 @@ __all__ = [
     "Alteration",
     "Change",
     "CreatedTopic",
+    "FeatureUpdate",
     "GrownTopic",
     "NewTopic",
     "Operation",
@@ -46,6 +48,7 @@ __all__ = [
     "delete_topics",
     "incremental_alter_configs",
     "register_broker",
+    "update_features",
 ]
 
 PRODUCER_ID_BLOCK = 1_000
@@ -54,7 +57,7 @@ PRODUCER_ID_BLOCK = 1_000
 
 def create_cluster(cluster_id: str) -> list[Record]:
     """The first records of a new log."""
-    return [ClusterCreated(cluster_id)]
+    return [ClusterCreated(cluster_id), *initial_features()]
 
 
 def register_broker(broker_id: int, rack: str | None, *, was_clean: bool) -> list[Record]:
@@ -91,6 +94,6 @@ def create_internal_topic(
     config: BrokerConfig,
     randomness: Randomness,
 ) -> Change[dict[str, CreatedTopic | ApiError]]:
-    """A topic of the broker's own (``__consumer_offsets``), with one replica while there is one broker."""
+    """A topic of the broker's own, with one replica while there is one broker."""
     topic = NewTopic(name, partitions, 1, (), configs)
     return create_topics(image, [topic], config, randomness)

@@ -159,6 +159,19 @@ def _leave_one(step: Step, group: ClassicGroup, member_id: str, instance_id: str
     return ErrorCode.NONE
 
 
+def validate_transactional_commit(
+    step: Step, group: ClassicGroup, member_id: str, instance_id: str | None, generation: int, now: Now
+) -> None:
+    """As :func:`validate_commit`, for TxnOffsetCommit: its older versions know no members, so who names none
+    is let in whatever the group does. Raises :class:`ApiError`."""
+    if generation < 0 and (group.state is State.EMPTY or (not member_id and instance_id is None)):
+        return
+    member = group.validate_member(member_id, instance_id)
+    if generation != group.generation:
+        raise ApiError(ErrorCode.ILLEGAL_GENERATION)
+    keep_alive(step, group, member, member.session_timeout_ms, now)
+
+
 def validate_commit(
     step: Step, group: ClassicGroup, member_id: str, instance_id: str | None, generation: int, now: Now
 ) -> None:

@@ -10,7 +10,7 @@ from odradek.coordinator.classic_group import ClassicGroup
 from odradek.coordinator.offsets import Offsets
 from odradek.coordinator.records import CommittedOffset
 from odradek.coordinator.settings import GroupSettings
-from odradek.coordinator.step import Now, ReplyWhenDurable, Step, Token, coordinator_error
+from odradek.coordinator.step import Now, Producer, ReplyWhenDurable, Step, Token, coordinator_error
 from odradek.core.errors import ErrorCode
 from odradek.core.ids import ZERO_ID
 from odradek.protocol.generated.offset_commit import (
@@ -47,9 +47,10 @@ def commit_offsets(
     response: OffsetCommitResponse,
     token: Token,
     now: Now,
+    producer: Producer | None = None,
 ) -> None:
     """Makes the records of a commit that was let in. Partitions whose metadata is too large are refused
-    one by one, the others still go through."""
+    one by one, the others still go through. With a ``producer`` they count when its transaction ends."""
     group_id = request.group_id
     commit_time = now.wall_ms
     retention = request.retention_time_ms
@@ -85,7 +86,10 @@ def commit_offsets(
             committed = CommittedOffset(
                 offset, leader_epoch, metadata, commit_time, expiry, topic_id, position
             )
-            put(group_id, name, index, committed)
+            if producer is None:
+                put(group_id, name, index, committed)
+            else:
+                store.offsets.put_pending(producer.producer_id, group_id, name, index, committed)
 
     def refuse(code: ErrorCode) -> OffsetCommitResponse:
         for topic in response.topics:
@@ -93,6 +97,7 @@ def commit_offsets(
                 partition.error_code = partition.error_code or coordinator_error(code)
         return response
 
+    step.producer = producer
     step.write = ReplyWhenDurable(token, response, apply, refuse)
 
 

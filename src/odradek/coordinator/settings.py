@@ -1,4 +1,4 @@
-"""The limits and periods that the group machines obey, one field per broker key."""
+"""The limits and periods that the machines obey, one field per broker key."""
 
 from typing import NamedTuple
 
@@ -21,3 +21,10 @@ class GroupSettings(NamedTuple):
     new_member_join_timeout_ms: int = 5 * 60_000
     """How long a new member's JoinGroup may be parked: it has no heartbeat yet that could tell that it is
     gone. Fixed in Kafka too (``GroupMetadataManager``)."""
+
+
+class TransactionSettings(NamedTuple):
+    """Defaults are Kafka's, in milliseconds."""
+
+    expiration_ms: int = 7 * 24 * 3_600_000
+    """``transactional.id.expiration.ms``: how long an unused transactional id is kept."""

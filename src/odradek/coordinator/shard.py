@@ -17,6 +17,7 @@ from odradek.coordinator.offsets import Offsets
 from odradek.coordinator.settings import GroupSettings
 from odradek.coordinator.step import (
     Now,
+    Producer,
     ReplyWhenDurable,
     Step,
     TimerKey,
@@ -154,6 +155,29 @@ class GroupShard:
             is_known_code = api_version >= 9
             raise ApiError(ErrorCode.GROUP_ID_NOT_FOUND if is_known_code else ErrorCode.ILLEGAL_GENERATION)
         commit_offsets(step, self, request, topics, response, token, now)
+        return step
+
+    def commit_transactional_offsets(
+        self,
+        request: OffsetCommitRequest,
+        topics: list[OffsetCommitRequestTopic],
+        producer: Producer,
+        response: OffsetCommitResponse,
+        token: Token,
+        now: Now,
+    ) -> Step:
+        """TxnOffsetCommit, read as an OffsetCommit: as :meth:`commit_offsets`, but the offsets count when the
+        transaction of ``producer`` is committed. Raises :class:`ApiError`."""
+        step = Step()
+        group = self.groups.get(request.group_id)
+        generation = request.generation_id_or_member_epoch
+        if group is not None:
+            classic_membership.validate_transactional_commit(
+                step, group, request.member_id, request.group_instance_id, generation, now
+            )
+        elif generation >= 0:
+            raise ApiError(ErrorCode.ILLEGAL_GENERATION)
+        commit_offsets(step, self, request, topics, response, token, now, producer)
         return step
 
     def fetch_offsets(

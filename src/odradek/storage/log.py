@@ -20,7 +20,7 @@ from odradek.storage import lookup, names, validation
 from odradek.storage.disk import write_all
 from odradek.storage.log_files import LogFiles
 from odradek.storage.lookup import TimestampOffset
-from odradek.storage.producers import AbortedTransaction, KeptBatch
+from odradek.storage.producers import NOTHING, AbortedTransaction, KeptBatch, Vouched
 from odradek.storage.segment import Segment
 
 _unpack_header = HEADER.unpack_from
@@ -86,11 +86,11 @@ class Log(LogFiles):
         *,
         leader_epoch: int,
         origin: Origin = CLIENT,
-        verified: bool = False,
+        vouched: Vouched = NOTHING,
     ) -> AppendResult:
         """Append the one batch in ``records``, whose base offset and leader epoch are set in place.
 
-        ``verified`` says that the transaction coordinator vouches for a transactional batch.
+        ``vouched`` says what is known of the transaction of a transactional batch.
         Raises ApiError with Kafka's code for whatever is wrong with the batch
         (:class:`validation.RecordsRefusedError` when single records are), KAFKA_STORAGE_ERROR when the
         disk refuses (nothing is appended then) or the log is offline.
@@ -142,7 +142,7 @@ class Log(LogFiles):
                 or sequence != (producer.last_sequence + 1) & 0x7FFFFFFF
             ):
                 producer = None
-                admitted = self._admit(records, origin, verified)
+                admitted = self._admit(records, origin, vouched)
                 if admitted.duplicate is not None:
                     return admitted.duplicate
 
@@ -210,12 +210,12 @@ class Log(LogFiles):
         if not position or segment.is_index_full(self._config.segment_index_bytes):
             self._set_roll_limits()
 
-    def _admit(self, records: memoryview, origin: Origin, verified: bool) -> _Admitted:
+    def _admit(self, records: memoryview, origin: Origin, vouched: Vouched) -> _Admitted:
         """Check a batch of a producer that does not simply go on; whether it is here already."""
         header = BatchHeader._make(_unpack_header(records))
         if header.is_control:
             return _Admitted(header, self._check_marker(records, header), None)
-        kept = self.producers.check(header, sequenced=origin == CLIENT, verified=verified)
+        kept = self.producers.check(header, sequenced=origin == CLIENT, vouched=vouched)
         if kept is None:
             return _Admitted(header, None, None)
         start = self.log_start_offset

@@ -5,6 +5,7 @@ there, a producer of which nothing is known may start with any sequence number; 
 longer given.
 """
 
+from enum import IntEnum
 from typing import NamedTuple
 
 from odradek.core.errors import ApiError, ErrorCode
@@ -15,6 +16,22 @@ from odradek.records.control import EndTransactionMarker
 BATCHES_KEPT = 5
 """As many as a producer may have in flight: each of them can be recognized when it comes again."""
 NO_TRANSACTION = -1
+
+
+class Vouched(IntEnum):
+    """What is known of the transaction that a batch says to be part of."""
+
+    NOTHING = 0
+    """Whoever sent it named no transactional id."""
+    ONGOING = 1
+    """It goes on with a transaction that is open in this partition."""
+    VERIFIED = 2
+    """The coordinator has the partition in the producer's transaction."""
+    ADDED = 3
+    """The same, and it was put there for this batch, so a producer without history begins with sequence 0."""
+
+
+NOTHING = Vouched.NOTHING
 
 
 class KeptBatch(NamedTuple):
@@ -135,21 +152,32 @@ class Producers:
             producer = self.by_id[producer_id] = Producer(producer_id, epoch)
             producer.last_sequence = sequence - 1
 
-    def check(self, header: BatchHeader, *, sequenced: bool, verified: bool) -> KeptBatch | None:
+    def check(self, header: BatchHeader, *, sequenced: bool, vouched: Vouched) -> KeptBatch | None:
         """Check a data batch about to be appended; a kept batch when it is here already.
 
-        ``sequenced`` is false for coordinators, which write without sequence numbers. ``verified`` says that
-        the transaction coordinator knows of the partition being in the producer's transaction.
-        Raises ApiError: INVALID_PRODUCER_EPOCH, OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_TXN_STATE.
+        ``sequenced`` is false for coordinators, which write without sequence numbers.
+        Raises ApiError: INVALID_PRODUCER_EPOCH, OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_TXN_STATE,
+        TRANSACTIONAL_ID_AUTHORIZATION_FAILED.
         """
         producer = self.by_id.get(header.producer_id)
+        if header.is_transactional and not vouched:
+            raise ApiError(
+                ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+                "a transactional batch came in a request without a transactional id",
+            )
         if sequenced and producer is not None and header.producer_epoch == producer.epoch:
             duplicate = producer.find(header.base_sequence, header.last_sequence)
             if duplicate is not None:
                 return duplicate
         in_transaction = producer is not None and producer.transaction_start != NO_TRANSACTION
-        if header.is_transactional and not in_transaction and not verified:
+        if (
+            header.is_transactional
+            and vouched < Vouched.VERIFIED
+            and not self.has_open(header.producer_id, header.producer_epoch)
+        ):
             raise ApiError(ErrorCode.INVALID_TXN_STATE, "Record was not part of an ongoing transaction")
+        if vouched == Vouched.ADDED and (producer is None or not producer.batches):
+            self._check_first_sequence(header)
         if producer is None:
             return None
         self._check_epoch(producer, header.producer_epoch)
@@ -163,12 +191,43 @@ class Producers:
             )
         return None
 
+    def has_open(self, producer_id: int, epoch: int) -> bool:
+        """Whether this producer has a transaction open here, begun or gone on with under this very epoch."""
+        producer = self.by_id.get(producer_id)
+        return producer is not None and producer.transaction_start >= 0 and producer.epoch == epoch
+
+    def check_end(self, producer_id: int, epoch: int, version: int) -> None:
+        """Check the end of a transaction that is about to be written.
+
+        From version 2 on its epoch must be above that of all records, else it came late and the open
+        transaction is another one (KIP-1228); the same marker once more, with nothing open, does no harm.
+        Raises ApiError: INVALID_PRODUCER_EPOCH.
+        """
+        producer = self.by_id.get(producer_id)
+        if producer is None:
+            return
+        self._check_epoch(producer, epoch)
+        if version >= 2 and epoch == producer.epoch and producer.transaction_start != NO_TRANSACTION:
+            raise ApiError(
+                ErrorCode.INVALID_PRODUCER_EPOCH,
+                f"Epoch {epoch} of producer {producer_id} in {self.topic_partition} has a transaction open, "
+                "the marker that ends it must have a higher one",
+            )
+
     def _check_epoch(self, producer: Producer, epoch: int) -> None:
         if epoch < producer.epoch:
             raise ApiError(
                 ErrorCode.INVALID_PRODUCER_EPOCH,
                 f"Epoch of producer {producer.producer_id} in {self.topic_partition} is {epoch}, "
                 f"smaller than the last seen epoch {producer.epoch}",
+            )
+
+    def _check_first_sequence(self, header: BatchHeader) -> None:
+        if header.base_sequence:
+            raise ApiError(
+                ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+                f"The first sequence number of producer {header.producer_id} in {self.topic_partition} is "
+                f"{header.base_sequence}, 0 expected",
             )
 
     def _check_sequence(self, producer: Producer, epoch: int, sequence: int) -> None:

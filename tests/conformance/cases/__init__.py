@@ -27,6 +27,7 @@ MODULES = (
     "group_configs",
     "groups",
     "commits",
+    "transactions",
 )
 
 

@@ -26,6 +26,25 @@ def test_the_first_question_makes_the_topic_and_is_answered_when_it_is_there(tmp
     assert topic.configs["cleanup.policy"] == "compact"
 
 
+def test_transactional_ids_have_a_topic_of_their_own(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, transaction_state_log_num_partitions="4")
+    response = harness.call(FindCoordinatorRequest(coordinator_keys=["t", ""], key_type=1), 6)
+    assert [(one.key, one.error_code, one.port) for one in response.coordinators] == [
+        ("t", 0, 9092),
+        ("", 0, 9092),
+    ]
+    topic = harness.broker.image.topics["__transaction_state"]
+    assert len(topic.partitions) == 4
+    assert topic.configs == {
+        "cleanup.policy": "compact",
+        "compression.type": "uncompressed",
+        "min.insync.replicas": "1",
+        "segment.bytes": "104857600",
+        "unclean.leader.election.enable": "false",
+    }
+    assert "__consumer_offsets" not in harness.broker.image.topics
+
+
 @pytest.mark.parametrize("version", range(7))
 def test_every_version(tmp_path: Path, version: int) -> None:
     harness = Harness(tmp_path, offsets_topic_num_partitions="1")
@@ -38,7 +57,7 @@ def test_every_version(tmp_path: Path, version: int) -> None:
         assert harness.call(FindCoordinatorRequest(coordinator_keys=[]), version).coordinators == []
 
 
-@pytest.mark.parametrize("key_type", [1, 2, 9])
+@pytest.mark.parametrize("key_type", [2, 9])
 def test_other_coordinators_are_not_served(tmp_path: Path, key_type: int) -> None:
     harness = Harness(tmp_path)
     old = harness.call(FindCoordinatorRequest(key="x", key_type=key_type), 3)

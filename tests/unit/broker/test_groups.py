@@ -17,6 +17,7 @@ from odradek.records.builder import build_batch
 from odradek.records.control import build_marker
 from odradek.records.record import Record
 from odradek.storage.log import COORDINATOR
+from odradek.storage.producers import Vouched
 
 from .group_client import commit_request, committed, join_request, stable_member, start_join, with_groups
 from .harness import Harness
@@ -142,7 +143,9 @@ def test_a_log_with_transactions_and_strange_records_is_loaded(tmp_path: Path) -
         write(raw)
 
     def write(raw: bytearray) -> None:
-        partition.log.append(memoryview(raw), 2_000, leader_epoch=0, origin=COORDINATOR, verified=True)
+        partition.log.append(
+            memoryview(raw), 2_000, leader_epoch=0, origin=COORDINATOR, vouched=Vouched.VERIFIED
+        )
 
     def offset(topic: str, number: int) -> tuple[bytes, bytes]:
         topic_id = harness.broker.topics.by_name["t"].topic_id

@@ -60,7 +60,7 @@ def test_an_idempotent_producer_that_had_an_id_gets_a_new_one(harness: Harness) 
         ({"transactional_id": ""}, ErrorCode.INVALID_REQUEST),
         ({"transactional_id": "t", "transaction_timeout_ms": 0}, ErrorCode.INVALID_TRANSACTION_TIMEOUT),
         ({"transactional_id": "t", "transaction_timeout_ms": 900_001}, ErrorCode.INVALID_TRANSACTION_TIMEOUT),
-        ({"transactional_id": "t"}, ErrorCode.UNSUPPORTED_VERSION),
+        ({"transactional_id": "t"}, ErrorCode.NOT_COORDINATOR),
     ],
 )
 def test_refused(harness: Harness, fields: dict[str, object], code: ErrorCode) -> None:

@@ -5,7 +5,7 @@ import pytest
 from odradek.core.errors import ApiError, ErrorCode
 from odradek.records.control import build_marker
 from odradek.storage.log import COORDINATOR, Log
-from odradek.storage.producers import Producers
+from odradek.storage.producers import Producers, Vouched
 from odradek.storage.store import LogStore
 
 from .conftest import NOW_MS, T0, Opener, append, batch, crash
@@ -150,7 +150,7 @@ def write(log: Log, producer_id: int, sequence: int, epoch: int = 0) -> int:
     records = batch(
         b"t", producer_id=producer_id, producer_epoch=epoch, base_sequence=sequence, transactional=True
     )
-    return log.append(records, NOW_MS, leader_epoch=0, verified=True).base_offset
+    return log.append(records, NOW_MS, leader_epoch=0, vouched=Vouched.VERIFIED).base_offset
 
 
 def end(log: Log, producer_id: int, *, commit: bool, epoch: int = 0, coordinator_epoch: int = 0) -> int:
@@ -213,14 +213,47 @@ def test_plain_writes_inside_a_transaction_and_transactional_ones_outside(log: L
         produce(log, 1, producer_id=1)
     assert caught.value.code == ErrorCode.INVALID_TXN_STATE
     records = batch(b"t", producer_id=2, producer_epoch=0, base_sequence=0, transactional=True)
-    with pytest.raises(ApiError) as caught:
-        log.append(records, NOW_MS, leader_epoch=0)
-    assert caught.value.code == ErrorCode.INVALID_TXN_STATE
+    for vouched, code in (
+        (Vouched.NOTHING, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
+        (Vouched.ONGOING, ErrorCode.INVALID_TXN_STATE),
+    ):
+        with pytest.raises(ApiError) as caught:
+            log.append(records, NOW_MS, leader_epoch=0, vouched=vouched)
+        assert caught.value.code == code
     log.append(
         batch(b"t", producer_id=1, producer_epoch=0, base_sequence=1, transactional=True),
         NOW_MS,
         leader_epoch=0,
+        vouched=Vouched.ONGOING,
     )
+
+
+def test_an_open_transaction_vouches_for_its_own_epoch_only(log: Log) -> None:
+    write(log, 1, 0, epoch=3)
+    records = batch(b"t", producer_id=1, producer_epoch=4, base_sequence=0, transactional=True)
+    with pytest.raises(ApiError) as caught:
+        log.append(records, NOW_MS, leader_epoch=0, vouched=Vouched.ONGOING)
+    assert caught.value.code == ErrorCode.INVALID_TXN_STATE
+
+
+def test_a_producer_that_nobody_knows_begins_with_sequence_0_when_it_adds_partitions(log: Log) -> None:
+    records = batch(b"t", producer_id=1, producer_epoch=0, base_sequence=3, transactional=True)
+    with pytest.raises(ApiError) as caught:
+        log.append(records, NOW_MS, leader_epoch=0, vouched=Vouched.ADDED)
+    assert caught.value.code == ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+    log.append(records, NOW_MS, leader_epoch=0, vouched=Vouched.VERIFIED)
+
+
+def test_from_version_2_on_a_marker_has_an_epoch_above_that_of_the_records(log: Log) -> None:
+    write(log, 1, 0, epoch=3)
+    with pytest.raises(ApiError) as caught:
+        log.producers.check_end(1, 3, 2)
+    assert caught.value.code == ErrorCode.INVALID_PRODUCER_EPOCH
+    log.producers.check_end(1, 3, 1)
+    log.producers.check_end(1, 4, 2)
+    end(log, 1, commit=True, epoch=4)
+    log.producers.check_end(1, 4, 2)
+    log.producers.check_end(99, 0, 2)
 
 
 def test_a_control_batch_without_a_marker(log: Log) -> None:

@@ -19,6 +19,7 @@ from odradek.core.config.values import ConfigError, Value, parse
 from odradek.core.errors import StartupError
 
 _PLAIN = (
+    "add.partitions.to.txn.retry.backoff.max.ms",
     "auto.create.topics.enable",
     "broker.rack",
     "connections.max.idle.ms",
@@ -41,7 +42,13 @@ _PLAIN = (
     "offsets.topic.segment.bytes",
     "producer.id.expiration.ms",
     "socket.request.max.bytes",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms",
     "transaction.max.timeout.ms",
+    "transaction.partition.verification.enable",
+    "transaction.remove.expired.transaction.cleanup.interval.ms",
+    "transaction.state.log.num.partitions",
+    "transaction.state.log.segment.bytes",
+    "transactional.id.expiration.ms",
 )
 """Keys that become a field of the same name, dots as underscores, value as it stands."""
 
@@ -60,6 +67,7 @@ class BrokerConfig:
     """
 
     __slots__ = (
+        "add_partitions_to_txn_retry_backoff_max_ms",
         "advertised_listeners",
         "auto_create_topics_enable",
         "broker_rack",
@@ -90,7 +98,13 @@ class BrokerConfig:
         "producer_id_expiration_ms",
         "socket_request_max_bytes",
         "static",
+        "transaction_abort_timed_out_transaction_cleanup_interval_ms",
         "transaction_max_timeout_ms",
+        "transaction_partition_verification_enable",
+        "transaction_remove_expired_transaction_cleanup_interval_ms",
+        "transaction_state_log_num_partitions",
+        "transaction_state_log_segment_bytes",
+        "transactional_id_expiration_ms",
     )
 
     listeners: tuple[Listener, ...]
@@ -125,7 +139,14 @@ class BrokerConfig:
     offsets_topic_segment_bytes: int
     producer_id_expiration_ms: int
     socket_request_max_bytes: int
+    add_partitions_to_txn_retry_backoff_max_ms: int
+    transaction_abort_timed_out_transaction_cleanup_interval_ms: int
     transaction_max_timeout_ms: int
+    transaction_partition_verification_enable: bool
+    transaction_remove_expired_transaction_cleanup_interval_ms: int
+    transaction_state_log_num_partitions: int
+    transaction_state_log_segment_bytes: int
+    transactional_id_expiration_ms: int
 
     def __init__(self, settings: Settings) -> None:
         self.static: dict[str, str] = {name: setting.value for name, setting in settings.values.items()}

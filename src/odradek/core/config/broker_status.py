@@ -69,6 +69,16 @@ IMPLEMENTED = {
     "process.roles": "Must include broker.",
     "producer.id.expiration.ms": "Idle idempotent producers are forgotten after this.",
     "socket.request.max.bytes": "Largest request frame that is read.",
+    "add.partitions.to.txn.retry.backoff.max.ms": "How long a Produce waits for the last transaction to end.",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "How often overdue ones are aborted.",
+    "transaction.max.timeout.ms": "Longest transaction timeout a producer may ask for.",
+    "transaction.partition.verification.enable": "Ask the coordinator for older clients.",
+    "transaction.remove.expired.transaction.cleanup.interval.ms": "How often unused ids go.",
+    "transaction.state.log.min.isr": "Capped to one replica.",
+    "transaction.state.log.num.partitions": "Partitions of __transaction_state when it is created.",
+    "transaction.state.log.replication.factor": "Capped to one replica.",
+    "transaction.state.log.segment.bytes": "Segment size of __transaction_state.",
+    "transactional.id.expiration.ms": "How long an unused transactional id is kept.",
 }
 """Key → what it does, in one line."""
 
@@ -143,15 +153,10 @@ ACCEPTED = {
         group.streams.max.standby.replicas group.streams.min.assignment.interval.ms
         group.streams.min.heartbeat.interval.ms group.streams.min.session.timeout.ms
         group.streams.num.standby.replicas group.streams.session.timeout.ms""",
-    "Transactions are not served yet, and are refused to clients that ask for them.": """
-        add.partitions.to.txn.retry.backoff.max.ms add.partitions.to.txn.retry.backoff.ms
-        producer.id.expiration.check.interval.ms
-        transaction.abort.timed.out.transaction.cleanup.interval.ms transaction.max.timeout.ms
-        transaction.partition.verification.enable
-        transaction.remove.expired.transaction.cleanup.interval.ms transaction.state.log.load.buffer.size
-        transaction.state.log.min.isr transaction.state.log.num.partitions
-        transaction.state.log.replication.factor transaction.state.log.segment.bytes
-        transaction.two.phase.commit.enable transactional.id.expiration.ms""",
+    "The end of a transaction wakes who waits for it.": "add.partitions.to.txn.retry.backoff.ms",
+    "Producers are looked through every ten minutes.": "producer.id.expiration.check.interval.ms",
+    "Transactions are loaded in slices of time.": "transaction.state.log.load.buffer.size",
+    "Two-phase commit (KIP-939) is not released by Kafka 4.3.": "transaction.two.phase.commit.enable",
     "Compaction does not run yet: every record is kept.": """
         log.cleaner.backoff.ms log.cleaner.dedupe.buffer.size log.cleaner.delete.retention.ms
         log.cleaner.enable log.cleaner.io.buffer.load.factor log.cleaner.io.buffer.size

@@ -1,0 +1,165 @@
+"""The transaction coordinator of this broker: the shards of ``__transaction_state``.
+
+Partitions that take part are asked for through :meth:`Transactions.add_or_verify`, also by Produce and
+TxnOffsetCommit of this very broker: in a cluster it is where a request to the coordinator's broker goes out.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from odradek.broker.markers import EndedTransaction, Marker
+from odradek.broker.partitions import TRANSACTIONS_TOPIC, Partition
+from odradek.broker.producer_ids import Taker
+from odradek.broker.shard_runner import ShardRunner
+from odradek.broker.shards import Shards
+from odradek.cluster.features import TRANSACTION_VERSION
+from odradek.cluster.image import ClusterImage
+from odradek.coordinator.settings import TransactionSettings
+from odradek.coordinator.step import Producer
+from odradek.coordinator.transactions.shard import Retry, TakeProducerId, TransactionShard, WriteMarkers
+from odradek.coordinator.transactions.transaction import VERSION_2, TopicPartitionKey, Transaction
+from odradek.core.errors import ApiError, ErrorCode
+
+if TYPE_CHECKING:
+    from odradek.broker.broker import Broker
+    from odradek.broker.transactional_produce import ProduceQueue
+
+Outcomes = dict[TopicPartitionKey, ErrorCode]
+"""What came of each partition that was to be added or verified."""
+
+
+class Told(NamedTuple):
+    """A token: whoever is owed an outcome, as a function."""
+
+    complete: Callable[[Any], None]
+
+
+class TransactionRunner(ShardRunner[TransactionShard]):
+    """One partition of ``__transaction_state`` and its machine."""
+
+    def perform_effect(self, effect: Any) -> None:
+        if isinstance(effect, WriteMarkers):
+            self._write_markers(effect.transaction)
+        elif isinstance(effect, TakeProducerId):
+            self._broker.producer_ids.take(
+                Taker(
+                    lambda producer_id: self.perform(effect.taken(producer_id, self.now())),
+                    lambda code: self.perform(effect.refused(code)),
+                )
+            )
+        elif isinstance(effect, Retry):
+            self.perform(effect.run(self.now()))
+
+    def _write_markers(self, transaction: Transaction) -> None:
+        marker = Marker(
+            transaction.producer_id,
+            transaction.epoch,
+            transaction.is_commit,
+            self.partition.leader_epoch,
+            transaction.version,
+        )
+        EndedTransaction(
+            self._broker,
+            marker,
+            transaction.partitions,
+            lambda: not self.is_over,
+            lambda: self.perform(self.shard.marked(transaction, self.now())),
+        ).start()
+
+
+class Transactions(Shards[TransactionRunner]):
+    """All transactions that this broker coordinates."""
+
+    def __init__(self, broker: "Broker") -> None:
+        config = broker.config
+        super().__init__(
+            broker,
+            TRANSACTIONS_TOPIC,
+            config.transaction_state_log_num_partitions,
+            [
+                ("cleanup.policy", "compact"),
+                ("compression.type", "uncompressed"),
+                ("min.insync.replicas", "1"),
+                ("segment.bytes", str(config.transaction_state_log_segment_bytes)),
+                ("unclean.leader.election.enable", "false"),
+            ],
+        )
+        self.patience_ms = config.add_partitions_to_txn_retry_backoff_max_ms
+        """How long who begins a transaction waits for the end of the one before."""
+        self._settings = TransactionSettings(expiration_ms=config.transactional_id_expiration_ms)
+        self._image = broker.image
+        self.produce_queues: dict[int, ProduceQueue] = {}
+        """By producer id: Produce requests that wait for :meth:`add_or_verify`."""
+        self._every(config.transaction_abort_timed_out_transaction_cleanup_interval_ms, self._abort_timed_out)
+        self._every(config.transaction_remove_expired_transaction_cleanup_interval_ms, self._forget_expired)
+
+    def level(self) -> int:
+        """The finalized transaction.version."""
+        return self._broker.image.features.get(TRANSACTION_VERSION, 0)
+
+    def make_runner(self, partition: Partition) -> TransactionRunner:
+        return TransactionRunner(self._broker, partition, TransactionShard(self._settings, self.level))
+
+    def image_changed(self, image: ClusterImage) -> None:
+        """Forgets everything when the topic is gone. Called after the change is durable and applied."""
+        before, self._image = self._image, image
+        if TRANSACTIONS_TOPIC in before.topics and TRANSACTIONS_TOPIC not in image.topics:
+            self.unload_all()
+
+    def add_or_verify(
+        self,
+        transactional_id: str,
+        producer: Producer,
+        partitions: Iterable[TopicPartitionKey],
+        *,
+        is_added: bool,
+        then: Callable[[Outcomes], None],
+    ) -> None:
+        """Makes ``partitions`` part of the producer's transaction, or only asks whether they are; ``then``
+        is called when that is durable, or with why it is refused."""
+        wanted = frozenset(partitions)
+
+        def told(outcome: ErrorCode) -> None:
+            then(dict.fromkeys(wanted, outcome))
+
+        try:
+            if not transactional_id:
+                raise ApiError(ErrorCode.INVALID_REQUEST)
+            runner = self.runner(transactional_id)
+            if is_added:
+                runner.perform(
+                    runner.shard.add_partitions(
+                        transactional_id,
+                        producer,
+                        wanted,
+                        VERSION_2,
+                        Told(told),
+                        runner.now(),
+                        patience_ms=self.patience_ms,
+                    )
+                )
+                return
+            verified = runner.shard.verify_partitions(transactional_id, producer, wanted)
+        except ApiError as error:
+            told(error.code)
+            return
+        runner.when_settled(lambda code: told(code) if code else then(verified))
+
+    # What nobody asks for
+
+    def _every(self, interval_ms: int, action: Callable[[], None]) -> None:
+        def due() -> None:
+            self._every(interval_ms, action)
+            action()
+
+        broker = self._broker
+        broker.timers.schedule(broker.clock.monotonic_ms() + interval_ms, due)
+
+    def _abort_timed_out(self) -> None:
+        for runner in self.ready_runners():
+            for step in runner.shard.abort_timed_out(runner.now()):
+                runner.perform(step)
+
+    def _forget_expired(self) -> None:
+        for runner in self.ready_runners():
+            runner.perform(runner.shard.expire(runner.now()))

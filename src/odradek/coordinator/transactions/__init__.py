@@ -1,0 +1,1 @@
+"""The transaction coordinator as a pure machine; ``docs/transactions.md`` tells the story."""

@@ -1,0 +1,371 @@
+"""All transactions of one partition of ``__transaction_state``: takes requests, timers, records of the log.
+
+A shard is rebuilt by :meth:`TransactionShard.replay` of its partition from the start, then :meth:`loaded`.
+From then on each input gives a :class:`~odradek.coordinator.step.Step`. State moves when its record is
+appended, so the log and the memory never disagree about the order of things; whoever is told of it waits
+until the record is durable.
+
+An end takes three steps: the record that decides it (Prepare…), once that is durable the markers in all
+partitions, once those are durable the record that closes it (Complete…). A crash in between leaves Prepare…
+in the log: the markers are written again when it is loaded, which changes nothing where they are already.
+
+Source: ``TransactionCoordinator``, ``TransactionStateManager``.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from odradek.coordinator.settings import TransactionSettings
+from odradek.coordinator.step import Now, Producer, Step, TimerKey, Token, coordinator_error
+from odradek.coordinator.transactions import decisions, records
+from odradek.coordinator.transactions.decisions import Ending, Initialization, NeedsProducerIdError
+from odradek.coordinator.transactions.transaction import (
+    NO_EPOCH,
+    NO_PRODUCER_ID,
+    PREPARED,
+    SETTLED,
+    VERSION_2,
+    State,
+    TopicPartitionKey,
+    Transaction,
+)
+from odradek.core.errors import ApiError, ErrorCode
+
+PARKED = "parked"
+COMPLETE = "complete"
+COMPLETE_AGAIN_MS = 1_000
+"""When the record that closes a transaction is tried again, after the disk refused it."""
+
+
+class Initialized(NamedTuple):
+    """What InitProducerId and EndTxn come to; without a producer the ids are -1."""
+
+    code: ErrorCode
+    producer: Producer = Producer(NO_PRODUCER_ID, NO_EPOCH)
+
+
+class TakeProducerId(NamedTuple):
+    """Effect: get a producer id that nobody had, and perform ``taken(id)``; or ``refused(code)``."""
+
+    taken: Callable[[int, Now], Step]
+    refused: Callable[[ErrorCode], Step]
+
+
+class WriteMarkers(NamedTuple):
+    """Effect: write the end of this transaction into its partitions, then perform ``shard.marked(self)``."""
+
+    transaction: Transaction
+
+
+class Retry(NamedTuple):
+    """Effect: perform ``run(now)``, which had to wait."""
+
+    run: Callable[[Now], Step]
+
+
+class _Parked(NamedTuple):
+    run: Callable[[Now], Step]
+    token: Token
+
+
+class TransactionShard:
+    """The transactions of one partition. ``level`` tells the finalized transaction.version.
+
+    Requests carry a token under which their outcome comes, in the step that they return or in a later one:
+    an :class:`ErrorCode` for what adds partitions, :class:`Initialized` for the rest.
+    """
+
+    def __init__(self, settings: TransactionSettings, level: Callable[[], int]) -> None:
+        self.settings = settings
+        self.transactions: dict[str, Transaction] = {}
+        self._level = level
+        self._parked: dict[str, list[_Parked]] = {}
+        """Those who wait for the end of a transaction, which is being written, to begin the next."""
+
+    # Requests
+
+    def initialize(
+        self, request: Initialization, token: Token, now: Now, fresh_id: int | None = None
+    ) -> Step:
+        """InitProducerId with a transactional id. An open transaction is aborted first, and the producer
+        told to come again: CONCURRENT_TRANSACTIONS."""
+        transaction = self.transactions.get(request.transactional_id)
+        try:
+            if transaction is not None and transaction.state is State.ONGOING:
+                return self._fence(transaction, request, token, now)
+            moved = decisions.initialize(transaction, request, fresh_id, now.wall_ms)
+        except ApiError as error:
+            return _answer(token, Initialized(error.code))
+        except NeedsProducerIdError:
+            return self._take_id(lambda fresh, later: self.initialize(request, token, later, fresh), token)
+        return self._write(
+            moved, token, Initialized(ErrorCode.NONE, Producer(moved.producer_id, moved.epoch))
+        )
+
+    def _fence(self, transaction: Transaction, request: Initialization, token: Token, now: Now) -> Step:
+        expected = request.expected
+        decisions.check_may_initialize(transaction, expected)
+        if expected is not None and expected.epoch != transaction.epoch:
+            # Unlike Kafka: who is fenced himself must not end the transaction of another.
+            raise ApiError(ErrorCode.PRODUCER_FENCED)
+        moved = transaction.fenced(self._server_version, now.wall_ms)
+        return self._write(moved, token, Initialized(ErrorCode.CONCURRENT_TRANSACTIONS))
+
+    @property
+    def _server_version(self) -> int:
+        """The version of what nobody asked for."""
+        return VERSION_2 if self._level() >= VERSION_2 else 0
+
+    def add_partitions(
+        self,
+        transactional_id: str,
+        producer: Producer,
+        partitions: frozenset[TopicPartitionKey],
+        version: int,
+        token: Token,
+        now: Now,
+        *,
+        patience_ms: int = 0,
+    ) -> Step:
+        """Partitions that are about to be written to. While the last transaction is being ended the request
+        waits for up to ``patience_ms``, then it is told CONCURRENT_TRANSACTIONS."""
+        transaction = self.transactions.get(transactional_id)
+        try:
+            transaction = decisions.check_producer(transaction, producer)
+        except ApiError as error:
+            if error.code is ErrorCode.CONCURRENT_TRANSACTIONS and patience_ms > 0:
+
+                def again(later: Now) -> Step:
+                    return self.add_partitions(transactional_id, producer, partitions, version, token, later)
+
+                return self._park(transactional_id, _Parked(again, token), now.monotonic_ms + patience_ms)
+            return _answer(token, error.code)
+        if transaction.state is State.ONGOING and partitions <= transaction.partitions:
+            return _when_durable(token, ErrorCode.NONE)
+        return self._write(transaction.added(partitions, now.wall_ms, version), token, ErrorCode.NONE)
+
+    def verify_partitions(
+        self, transactional_id: str, producer: Producer, partitions: frozenset[TopicPartitionKey]
+    ) -> dict[TopicPartitionKey, ErrorCode]:
+        """Which partitions are in the open transaction. What is not durable yet counts, so the answer must
+        wait for that. Raises :class:`ApiError`."""
+        return decisions.verify(self.transactions.get(transactional_id), producer, partitions)
+
+    def end(self, request: Ending, token: Token, now: Now, fresh_id: int | None = None) -> Step:
+        """EndTxn: answered when it is decided, the markers follow."""
+        transaction = self.transactions.get(request.transactional_id)
+        try:
+            moved = decisions.end(transaction, request, fresh_id, now.wall_ms)
+        except ApiError as error:
+            return _answer(token, Initialized(error.code))
+        except NeedsProducerIdError:
+            return self._take_id(lambda fresh, later: self.end(request, token, later, fresh), token)
+        if moved is None:
+            assert transaction is not None
+            return _when_durable(token, _ended(transaction, request.version))
+        return self._write(moved, token, _ended(moved.completed(now.wall_ms), request.version))
+
+    # What nobody asks for
+
+    def abort_timed_out(self, now: Now) -> Iterator[Step]:
+        """Aborts the transactions that are open for longer than their producers wanted."""
+        for transaction in list(self.transactions.values()):
+            is_open = transaction.state is State.ONGOING
+            if is_open and transaction.started_ms + transaction.timeout_ms < now.wall_ms:
+                yield self._write(transaction.fenced(self._server_version, now.wall_ms))
+
+    def marked(self, transaction: Transaction, now: Now) -> Step:
+        """All markers of ``transaction`` are durable: it is complete, and the next may begin."""
+        transactional_id = transaction.transactional_id
+        current = self.transactions.get(transactional_id)
+        if current is None or current.state not in PREPARED or _end_of(current) != _end_of(transaction):
+            return Step()
+        step = self._write(current.completed(now.wall_ms))
+        waiting = self._parked.pop(transactional_id, ())
+        if waiting:
+            step.cancel_timer((PARKED, transactional_id))
+            step.effects = [Retry(parked.run) for parked in waiting]
+        return step
+
+    def expire(self, now: Now) -> Step:
+        """Forgets the transactional ids that nobody used for ``expiration_ms``."""
+        step = Step()
+        oldest = now.wall_ms - self.settings.expiration_ms
+        expired = {
+            transactional_id: transaction
+            for transactional_id, transaction in self.transactions.items()
+            if transaction.state in SETTLED and transaction.updated_ms <= oldest
+        }
+        if expired:
+            step.records = [(records.key(transactional_id), None) for transactional_id in expired]
+            step.is_atomic = False
+            step.write = _Forgotten(self, expired)
+        return step
+
+    def on_timer(self, key: TimerKey, now: Now) -> Step:
+        """Those who waited for the end of a transaction have waited for long enough, or its last record is
+        to be tried again."""
+        step = Step()
+        if key[0] == COMPLETE:
+            prepared = self.transactions.get(key[1])
+            return step if prepared is None else self.marked(prepared, now)
+        for parked in self._parked.pop(key[1], ()):
+            step.reply(parked.token, ErrorCode.CONCURRENT_TRANSACTIONS)
+        return step
+
+    # Loading and unloading
+
+    def replay(self, record_offset: int, producer_id: int, key: bytes, value: bytes | None) -> None:
+        """Takes one record of the log in. Raises ``MalformedError`` for what cannot be read."""
+        transactional_id = records.read_key(key)
+        if transactional_id is None:
+            return
+        if value is None:
+            self.transactions.pop(transactional_id, None)
+        else:
+            self.transactions[transactional_id] = records.read_value(transactional_id, value)
+
+    def replay_marker(self, producer_id: int, is_commit: bool) -> None:
+        """Nobody writes here in transactions."""
+
+    def loaded(self, now: Now) -> Step:
+        """After the replay: ends that were decided are carried out."""
+        step = Step()
+        step.effects = [
+            WriteMarkers(transaction)
+            for transaction in self.transactions.values()
+            if transaction.state in PREPARED
+        ]
+        return step
+
+    def unload(self) -> Step:
+        """The partition is not ours any more, or offline."""
+        step = Step()
+        for waiting in self._parked.values():
+            for parked in waiting:
+                step.reply(parked.token, ErrorCode.NOT_COORDINATOR)
+        self._parked = {}
+        self.transactions = {}
+        return step
+
+    # Steps
+
+    def _write(self, moved: Transaction, token: Token | None = None, outcome: object = None) -> Step:
+        step = Step()
+        step.records = [records.record(moved, self._level())]
+        step.write = _Moved(self, moved, token, outcome)
+        return step
+
+    def _take_id(self, taken: Callable[[int, Now], Step], token: Token) -> Step:
+        step = Step()
+        step.effects = [TakeProducerId(taken, lambda code: _answer(token, Initialized(code)))]
+        return step
+
+    def _park(self, transactional_id: str, parked: _Parked, deadline_ms: int) -> Step:
+        step = Step()
+        waiting = self._parked.setdefault(transactional_id, [])
+        if not waiting:
+            step.set_timer((PARKED, transactional_id), deadline_ms)
+        waiting.append(parked)
+        return step
+
+
+class _Moved:
+    """The record of a transaction's move: it is in force when appended, and told of when durable."""
+
+    __slots__ = ("moved", "outcome", "shard", "token")
+
+    def __init__(
+        self, shard: TransactionShard, moved: Transaction, token: Token | None, outcome: object
+    ) -> None:
+        self.shard = shard
+        self.moved = moved
+        self.token = token
+        self.outcome = outcome
+
+    def appended(self, base_offset: int) -> None:
+        self.shard.transactions[self.moved.transactional_id] = self.moved
+
+    def durable(self, now: Now) -> Step:
+        step = Step()
+        if self.token is not None:
+            step.reply(self.token, self.outcome)
+        if self.moved.state in PREPARED:
+            step.effects = [WriteMarkers(self.moved)]
+        return step
+
+    def refused(self, code: ErrorCode, now: Now) -> Step:
+        step = Step()
+        if self.token is not None:
+            step.reply(self.token, _refusal(self.outcome, coordinator_error(code)))
+        elif self.moved.state in (State.COMPLETE_COMMIT, State.COMPLETE_ABORT):
+            # The markers are written; it must not be left at that.
+            key = (COMPLETE, self.moved.transactional_id)
+            step.set_timer(key, now.monotonic_ms + COMPLETE_AGAIN_MS)
+        return step
+
+
+class _Forgotten:
+    """Tombstones of ids that expired."""
+
+    __slots__ = ("expired", "shard")
+
+    def __init__(self, shard: TransactionShard, expired: dict[str, Transaction]) -> None:
+        self.shard = shard
+        self.expired = expired
+
+    def appended(self, base_offset: int) -> None:
+        for transactional_id in self.expired:
+            self.shard.transactions.pop(transactional_id, None)
+
+    def durable(self, now: Now) -> None:
+        return None
+
+    def refused(self, code: ErrorCode, now: Now) -> None:
+        return None
+
+
+class _WhenDurable:
+    """An answer that rests on what others wrote."""
+
+    __slots__ = ("outcome", "token")
+
+    def __init__(self, token: Token, outcome: object) -> None:
+        self.token = token
+        self.outcome = outcome
+
+    def appended(self, base_offset: int) -> None:
+        """There is nothing to append."""
+
+    def durable(self, now: Now) -> Step:
+        return _answer(self.token, self.outcome)
+
+    def refused(self, code: ErrorCode, now: Now) -> Step:
+        return _answer(self.token, _refusal(self.outcome, coordinator_error(code)))
+
+
+def _answer(token: Token, outcome: object) -> Step:
+    step = Step()
+    step.reply(token, outcome)
+    return step
+
+
+def _when_durable(token: Token, outcome: object) -> Step:
+    step = Step()
+    step.write = _WhenDurable(token, outcome)
+    return step
+
+
+def _refusal(outcome: object, code: ErrorCode) -> object:
+    return Initialized(code) if isinstance(outcome, Initialized) else code
+
+
+def _ended(transaction: Transaction, version: int) -> Initialized:
+    """What EndTxn says: from version 2 on, under which id and epoch the producer goes on."""
+    if version < VERSION_2:
+        return Initialized(ErrorCode.NONE)
+    return Initialized(ErrorCode.NONE, Producer(transaction.producer_id, transaction.epoch))
+
+
+def _end_of(transaction: Transaction) -> tuple[int, int, State]:
+    return transaction.producer_id, transaction.epoch, transaction.state

@@ -1,0 +1,180 @@
+"""One transactional id: its states, who may write under it, and what each event makes of it.
+
+Source: ``TransactionMetadata`` and ``TransactionState``; KIP-98, KIP-360 (epochs recovered), KIP-890 (the
+epoch is bumped at every end of a transaction).
+"""
+
+from enum import Enum
+from typing import NamedTuple
+
+NO_PRODUCER_ID = -1
+NO_EPOCH = -1
+LAST_EPOCH = 32_767
+"""The highest epoch there is; it is never given to a client, so that every client can be fenced."""
+VERSION_2 = 2
+"""``transaction.version`` from which on the epoch is bumped at every end of a transaction (KIP-890)."""
+
+TopicPartitionKey = tuple[str, int]
+
+
+class State(Enum):
+    """Values are the names that DescribeTransactions shows."""
+
+    EMPTY = "Empty"
+    ONGOING = "Ongoing"
+    PREPARE_COMMIT = "PrepareCommit"
+    PREPARE_ABORT = "PrepareAbort"
+    COMPLETE_COMMIT = "CompleteCommit"
+    COMPLETE_ABORT = "CompleteAbort"
+    DEAD = "Dead"
+
+
+class Event(Enum):
+    """Values are what the drawing in docs/transactions.md says."""
+
+    INITIALIZED = "InitProducerId"
+    ADDED = "partitions or offsets added"
+    COMMITTED = "EndTxn: commit"
+    ABORTED = "EndTxn: abort, fenced or out of time"
+    ABORTED_NOTHING = "EndTxn of version 2: abort"
+    MARKED = "all markers are durable"
+    EXPIRED = "idle for too long"
+
+
+TRANSITIONS: dict[State, dict[Event, State]] = {
+    State.EMPTY: {
+        Event.INITIALIZED: State.EMPTY,
+        Event.ADDED: State.ONGOING,
+        Event.ABORTED_NOTHING: State.PREPARE_ABORT,
+        Event.EXPIRED: State.DEAD,
+    },
+    State.ONGOING: {
+        Event.ADDED: State.ONGOING,
+        Event.COMMITTED: State.PREPARE_COMMIT,
+        Event.ABORTED: State.PREPARE_ABORT,
+    },
+    State.PREPARE_COMMIT: {Event.MARKED: State.COMPLETE_COMMIT},
+    State.PREPARE_ABORT: {Event.MARKED: State.COMPLETE_ABORT},
+    State.COMPLETE_COMMIT: {
+        Event.INITIALIZED: State.EMPTY,
+        Event.ADDED: State.ONGOING,
+        Event.ABORTED_NOTHING: State.PREPARE_ABORT,
+        Event.EXPIRED: State.DEAD,
+    },
+    State.COMPLETE_ABORT: {
+        Event.INITIALIZED: State.EMPTY,
+        Event.ADDED: State.ONGOING,
+        Event.ABORTED_NOTHING: State.PREPARE_ABORT,
+        Event.EXPIRED: State.DEAD,
+    },
+    State.DEAD: {},
+}
+"""All there is. Every record of the log is one of these steps; ``EXPIRED`` is a tombstone."""
+
+PREPARED = frozenset({State.PREPARE_COMMIT, State.PREPARE_ABORT})
+SETTLED = frozenset({State.EMPTY, State.COMPLETE_COMMIT, State.COMPLETE_ABORT})
+
+
+class Transaction(NamedTuple):
+    """What is known under one transactional id; each event makes a new one.
+
+    ``epoch`` is the one that may write. ``last_epoch`` is the one before it, which a retry may still name
+    (-1: none); it is not in the log, so a retry across a restart is fenced. ``next_producer_id`` takes over
+    when the markers are written, if the epochs of ``producer_id`` are used up. ``version`` is the
+    transaction version of whoever made the last move. Times in milliseconds of the wall clock;
+    ``started_ms`` is -1 before the first partition.
+    """
+
+    transactional_id: str
+    producer_id: int
+    previous_producer_id: int
+    next_producer_id: int
+    epoch: int
+    last_epoch: int
+    timeout_ms: int
+    state: State
+    partitions: frozenset[TopicPartitionKey]
+    started_ms: int
+    updated_ms: int
+    version: int
+
+    @property
+    def is_exhausted(self) -> bool:
+        """No epoch is left that a client could get."""
+        return self.epoch >= LAST_EPOCH - 1
+
+    @property
+    def is_commit(self) -> bool:
+        return self.state in (State.PREPARE_COMMIT, State.COMPLETE_COMMIT)
+
+    def _move(self, event: Event, now_ms: int, version: int) -> "Transaction":
+        return self._replace(
+            state=TRANSITIONS[self.state][event],
+            previous_producer_id=self.producer_id,
+            next_producer_id=NO_PRODUCER_ID,
+            updated_ms=now_ms,
+            version=version,
+        )
+
+    def initialized(
+        self, producer_id: int, epoch: int, last_epoch: int, timeout_ms: int, now_ms: int
+    ) -> "Transaction":
+        """A producer starts, or starts over, with this id and epoch."""
+        return self._move(Event.INITIALIZED, now_ms, 0)._replace(
+            producer_id=producer_id,
+            epoch=epoch,
+            last_epoch=last_epoch,
+            timeout_ms=timeout_ms,
+            partitions=frozenset(),
+            started_ms=-1,
+        )
+
+    def added(self, partitions: frozenset[TopicPartitionKey], now_ms: int, version: int) -> "Transaction":
+        """More partitions take part; the first of them begin the transaction."""
+        return self._move(Event.ADDED, now_ms, version)._replace(
+            partitions=self.partitions | partitions,
+            started_ms=self.started_ms if self.state is State.ONGOING else now_ms,
+        )
+
+    def ended(self, *, is_commit: bool, version: int, next_producer_id: int, now_ms: int) -> "Transaction":
+        """It is decided; the markers are still to be written. From version 2 on under the next epoch, which
+        nothing else was written under: whatever comes late with an earlier one is recognized."""
+        if self.state is State.ONGOING:
+            moved = self._move(Event.COMMITTED if is_commit else Event.ABORTED, now_ms, version)
+        else:
+            moved = self._move(Event.ABORTED_NOTHING, now_ms, version)._replace(started_ms=now_ms)
+        if version >= VERSION_2:
+            moved = moved._replace(epoch=min(self.epoch + 1, LAST_EPOCH), last_epoch=self.epoch)
+        return moved._replace(next_producer_id=next_producer_id)
+
+    def fenced(self, server_version: int, now_ms: int) -> "Transaction":
+        """It is aborted by somebody else than its producer, whose epoch is no good any more."""
+        moved = self._move(Event.ABORTED, now_ms, server_version)
+        # Before version 2 nobody may come back after being fenced.
+        last_epoch = self.epoch if server_version >= VERSION_2 else NO_EPOCH
+        return moved._replace(epoch=min(self.epoch + 1, LAST_EPOCH), last_epoch=last_epoch)
+
+    def completed(self, now_ms: int) -> "Transaction":
+        """All markers are written."""
+        moved = self._move(Event.MARKED, now_ms, self.version)._replace(partitions=frozenset())
+        if self.version >= VERSION_2 and self.next_producer_id != NO_PRODUCER_ID:
+            return moved._replace(producer_id=self.next_producer_id, epoch=0)
+        return moved
+
+
+def new_transaction(transactional_id: str, producer_id: int, timeout_ms: int, now_ms: int) -> Transaction:
+    """Nobody has used this id yet; its first producer gets epoch 0."""
+    return Transaction(
+        transactional_id=transactional_id,
+        producer_id=producer_id,
+        previous_producer_id=NO_PRODUCER_ID,
+        next_producer_id=NO_PRODUCER_ID,
+        epoch=NO_EPOCH,
+        last_epoch=NO_EPOCH,
+        timeout_ms=timeout_ms,
+        state=State.EMPTY,
+        partitions=frozenset(),
+        started_ms=-1,
+        updated_ms=now_ms,
+        version=0,
+    )

@@ -1,0 +1,193 @@
+"""Transactions from the first request to the last marker, through crashes and the passing of time."""
+
+from pathlib import Path
+
+import pytest
+
+from odradek.core.errors import ErrorCode
+from odradek.protocol.generated.delete_topics import DeleteTopicsRequest, DeleteTopicState
+from odradek.protocol.generated.find_coordinator import FindCoordinatorRequest
+
+from .harness import Harness
+from .transaction_client import TransactionalProducer, committed_offset, create_topic, fetch, produced, read
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> Harness:
+    harness = Harness(tmp_path, transaction_state_log_num_partitions="2", offsets_topic_num_partitions="2")
+    create_topic(harness, 2)
+    harness.call(FindCoordinatorRequest(coordinator_keys=["g"]), 6)
+    return harness
+
+
+def crash(harness: Harness) -> None:
+    """The process is gone; what was not flushed stays in the files all the same, as after a kill -9."""
+    harness.broker.close(is_clean=False)
+    harness.start()
+    harness.broker.run_timers()
+
+
+def test_committed_records_are_read_and_aborted_ones_are_not(harness: Harness) -> None:
+    producer = TransactionalProducer(harness)
+    assert producer.init() == 0
+    for number, is_committed in enumerate((True, False, True)):
+        assert producer.produce(0, b"%d" % number)[0] == 0
+        assert producer.produce(0, b"%d" % number, partition=1)[0] == 0
+        assert producer.end(is_committed) == 0
+    assert (read(harness), read(harness, 1)) == ([b"0", b"2"], [b"0", b"2"])
+    assert producer.epoch == 3
+
+
+def test_an_open_transaction_holds_the_last_stable_offset(harness: Harness) -> None:
+    first, second = TransactionalProducer(harness, "first"), TransactionalProducer(harness, "second")
+    first.init()
+    second.init()
+    first.produce(0, b"a")
+    second.produce(0, b"b")
+    second.end()
+    assert (fetch(harness).last_stable_offset, fetch(harness).high_watermark) == (0, 3)
+    first.end(False)
+    assert fetch(harness).last_stable_offset == 4
+    assert read(harness) == [b"b"]
+
+
+def test_the_next_transaction_waits_for_the_markers_of_the_last(harness: Harness) -> None:
+    producer = TransactionalProducer(harness)
+    producer.init()
+    producer.produce(0, b"a")
+    ended = harness.send(producer.end_request(True), 5)
+    flush_once(harness)
+    assert ended.is_answered
+    assert producer.state == "PrepareCommit"
+    producer.epoch += 1
+    waiting = producer.send_produce(0, b"b")
+    flush_once(harness)
+    assert producer.state == "Ongoing"
+    assert not waiting.is_answered
+    harness.flush()
+    assert produced(waiting.response()) == (0, 2)
+
+
+def flush_once(harness: Harness) -> None:
+    flush = harness.broker.begin_flush()
+    assert flush is not None
+    flush.run()
+    harness.broker.finish_flush(flush)
+
+
+def test_who_waits_for_too_long_is_told_to_come_again(harness: Harness) -> None:
+    producer = TransactionalProducer(harness)
+    producer.init()
+    producer.produce(0, b"a")
+    harness.send(producer.end_request(True), 5)
+    flush_once(harness)
+    producer.epoch += 1
+    waiting, old = producer.send_produce(0), harness.send(producer.add_request(1), 3)
+    harness.advance(99)
+    assert not waiting.is_answered
+    harness.advance(1)
+    assert produced(waiting.response())[0] == ErrorCode.CONCURRENT_TRANSACTIONS
+    (topic,) = old.response().results_by_topic_v3_and_below
+    assert topic.results_by_partition[0].partition_error_code == ErrorCode.CONCURRENT_TRANSACTIONS
+
+
+@pytest.mark.parametrize("flushes", range(5))
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_a_crash_at_any_step_of_an_end_leaves_it_whole(
+    harness: Harness, flushes: int, is_committed: bool
+) -> None:
+    """Whatever was on disk when the process died: the transaction is decided, or times out, as a whole."""
+    producer = TransactionalProducer(harness)
+    producer.init()
+    producer.produce(0, b"a")
+    producer.produce(0, b"b", partition=1)
+    producer.commit_offset(5)
+    ended = harness.send(producer.end_request(is_committed), 5)
+    for _ in range(flushes):
+        flush = harness.broker.begin_flush()
+        if flush is not None:
+            flush.run()
+            harness.broker.finish_flush(flush)
+    assert ended.is_answered == (flushes > 0)
+    crash(harness)
+    harness.flush()
+    assert producer.state == ("CompleteCommit" if is_committed else "CompleteAbort")
+    expected = ([b"a"], [b"b"], (0, 5)) if is_committed else ([], [], (0, -1))
+    assert (read(harness), read(harness, 1), committed_offset(harness, stable=True)) == expected
+    assert producer.end(is_committed) == 0
+    assert producer.epoch == 1
+    assert producer.produce(0, b"next")[0] == 0
+
+
+def test_lso_moves_on_when_a_hung_transaction_times_out(harness: Harness) -> None:
+    producer = TransactionalProducer(harness, timeout_ms=5_000)
+    producer.init()
+    producer.produce(0, b"a")
+    harness.advance(9_999)
+    harness.flush()
+    assert fetch(harness).last_stable_offset == 0
+    harness.advance(1)
+    harness.flush()
+    assert fetch(harness).last_stable_offset == 2
+    assert read(harness) == []
+    assert producer.state == "CompleteAbort"
+    assert producer.produce(1, b"late") == (ErrorCode.INVALID_PRODUCER_EPOCH, -1)
+    assert producer.end() == ErrorCode.INVALID_TXN_STATE
+
+
+def test_a_transaction_that_was_open_at_a_crash_times_out(harness: Harness) -> None:
+    producer = TransactionalProducer(harness, timeout_ms=5_000)
+    producer.init()
+    producer.produce(0, b"a")
+    crash(harness)
+    assert fetch(harness).last_stable_offset == 0
+    harness.advance(10_000)
+    harness.flush()
+    assert fetch(harness).last_stable_offset == 2
+    assert producer.state == "CompleteAbort"
+
+
+def test_a_delayed_end_never_touches_a_later_transaction(harness: Harness) -> None:
+    producer = TransactionalProducer(harness)
+    producer.init()
+    producer.produce(0, b"a")
+    delayed = producer.end_request(False)
+    producer.end(True)
+    producer.produce(0, b"b")
+    assert harness.call(delayed, 5).error_code == ErrorCode.PRODUCER_FENCED
+    assert producer.state == "Ongoing"
+    producer.end(True)
+    assert read(harness) == [b"a", b"b"]
+
+
+def test_idle_ids_are_forgotten_and_their_producers_start_afresh(tmp_path: Path) -> None:
+    harness = Harness(
+        tmp_path, transaction_state_log_num_partitions="1", transactional_id_expiration_ms="60000"
+    )
+    create_topic(harness)
+    producer, busy = TransactionalProducer(harness, "idle"), TransactionalProducer(harness, "busy", 900_000)
+    producer.init()
+    busy.init()
+    busy.produce(0)
+    harness.advance(3_600_000 - 1)
+    harness.flush()
+    assert producer.describe().error_code == 0
+    harness.advance(1)
+    harness.flush()
+    assert producer.describe().error_code == ErrorCode.TRANSACTIONAL_ID_NOT_FOUND
+    assert producer.produce(0)[0] == ErrorCode.INVALID_PRODUCER_ID_MAPPING
+    assert producer.end() == ErrorCode.INVALID_PRODUCER_ID_MAPPING
+    harness.restart()
+    assert producer.describe().error_code == ErrorCode.TRANSACTIONAL_ID_NOT_FOUND
+    known = producer.producer_id
+    assert producer.init() == 0
+    assert (producer.producer_id != known, producer.epoch) == (True, 0)
+
+
+def test_markers_for_deleted_topics_are_left_out(harness: Harness) -> None:
+    producer = TransactionalProducer(harness)
+    producer.init()
+    producer.produce(0)
+    harness.call(DeleteTopicsRequest(topics=[DeleteTopicState(name="t")], timeout_ms=1_000))
+    assert producer.end() == 0
+    assert producer.state == "CompleteCommit"
