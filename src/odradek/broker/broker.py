@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("odradek.broker")
 
-_HEADER = struct.Struct(">hhih")
+_HEADER = struct.Struct(">iih")
+"""API key and version as one number, correlation id, length of the client id."""
 _PLAIN_ANSWER = struct.Struct(">ii")
 _FLEXIBLE_ANSWER = struct.Struct(">iiB")
 WAITER_SWEEP_MS = 500
@@ -135,7 +136,13 @@ class Broker:
         request and answered with UNKNOWN_SERVER_ERROR.
         """
         try:
-            api_key, version, correlation_id, client_id_length = _HEADER.unpack_from(frame, 0)
+            kind, correlation_id, client_id_length = _HEADER.unpack_from(frame, 0)
+            repeat = session.repeats.known.get(kind)
+            if repeat is not None:
+                answer = repeat.answer(frame)
+                if answer is not None:
+                    return answer
+            api_key, version = kind >> 16, kind & 0xFFFF
             api = self.apis.get(api_key)
             if api is None:
                 return Close(f"API key {api_key} is not served")
@@ -167,7 +174,21 @@ class Broker:
             return Close("an internal error, logged above")
         api.requests += 1
         context = RequestContext(session, version, client_id, self.clock.now_ms())
-        return self._answer(api, request, context, correlation_id)
+        answer = self._answer(api, request, context, correlation_id)
+        if api.learn is not None and session.repeats.is_time_to_learn():
+            self._learn(api, kind, frame, request, context)
+        return answer
+
+    def _learn(
+        self, api: table.Api, kind: int, frame: memoryview, request: Any, context: RequestContext
+    ) -> None:
+        assert api.learn is not None
+        try:
+            repeat = api.learn(self, api, frame, request, context)
+            if repeat is not None:
+                context.session.repeats.known[kind] = repeat
+        except Exception:
+            log.exception("%s v%d could not be learnt: %.2000r", api.name, context.api_version, request)
 
     def _answer(self, api: table.Api, request: Any, context: RequestContext, correlation_id: int) -> Answer:
         try:

@@ -95,6 +95,13 @@ class FetchSession:
         if self.partitions.pop(wanted.key, None) is not None:
             self.partitions[wanted.key] = wanted
 
+    def repeat(self, asked: FetchPartition, high_watermark: int, log_start_offset: int) -> None:
+        """Takes in a request for its only partition, and what it was answered."""
+        (wanted,) = self.partitions.values()
+        wanted.update(asked)
+        wanted.told_high_watermark = high_watermark
+        wanted.told_log_start_offset = log_start_offset
+
 
 class FetchSessions:
     """The sessions of one broker, at most ``slots`` of them; the longest idle gives way first."""
@@ -120,18 +127,31 @@ class FetchSessions:
             if request.session_epoch == FINAL_EPOCH:
                 return None
             return self._create(request, uses_topic_ids, now_ms)
-        session = self._sessions.pop(request.session_id, None)
+        session = self._sessions.get(request.session_id)
         if session is None:
             raise ApiError(ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
-        self._sessions[session.session_id] = session
         if session.epoch != request.session_epoch:
             raise ApiError(ErrorCode.INVALID_FETCH_SESSION_EPOCH)
         if session.uses_topic_ids != uses_topic_ids:
             raise ApiError(ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR)
         session.update(request)
+        self.used(session, now_ms)
+        return session
+
+    def of_one_partition(
+        self, session_id: int, epoch: int, key: tuple[str | TopicId, int]
+    ) -> FetchSession | None:
+        """The session of that id, if it is at ``epoch`` and of the one partition ``key`` only."""
+        session = self._sessions.get(session_id)
+        if session is None or session.epoch != epoch:
+            return None
+        return session if len(session.partitions) == 1 and key in session.partitions else None
+
+    def used(self, session: FetchSession, now_ms: int) -> None:
+        """Moves ``session`` on to its next epoch, as one request has been taken in."""
+        self._sessions[session.session_id] = self._sessions.pop(session.session_id)
         session.last_used_ms = now_ms
         session.epoch = session.epoch + 1 if session.epoch < 0x7FFFFFFF else 1
-        return session
 
     def _create(self, request: FetchRequest, uses_topic_ids: bool, now_ms: int) -> FetchSession | None:
         wanted = {partition.key: partition for partition in partitions_of(request)}

@@ -7,6 +7,7 @@ request wants no answer, Produce with acks=0), or a :class:`Close`.
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from odradek.broker.repeats import Repeats
 from odradek.core.errors import ApiError
 
 Buffer = bytes | bytearray | memoryview
@@ -23,7 +24,7 @@ class Message(Protocol):
 class Session:
     """One connection, as the broker sees it."""
 
-    __slots__ = ("client_host", "host", "listener", "port")
+    __slots__ = ("client_host", "host", "listener", "port", "repeats")
 
     def __init__(self, client_host: str, host: str, port: int, listener: str = "PLAINTEXT") -> None:
         self.client_host = client_host
@@ -31,6 +32,7 @@ class Session:
         """The address that the client dialled: Metadata names it unless advertised.listeners is set."""
         self.port = port
         self.listener = listener
+        self.repeats = Repeats()
 
 
 class RequestContext:

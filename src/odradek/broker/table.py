@@ -8,6 +8,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+from odradek.broker.repeats import Repeat
 from odradek.core.errors import ErrorCode
 from odradek.protocol import apis
 from odradek.protocol.headers import request_header_version, response_header_version
@@ -58,6 +59,11 @@ HANDLERS: dict[int, str] = {
 """API key → module of this room. Each module has ``handle(broker, request, context)`` and
 ``refuse(request, code, message)``, the response that carries one error for everything asked."""
 
+REPEATED: dict[int, str] = {
+    1: "repeated_fetch",
+}
+"""API key → module that knows such requests again (:mod:`odradek.broker.repeats`)."""
+
 
 class Api:
     """One row of the table, its modules not yet imported."""
@@ -69,6 +75,7 @@ class Api:
         "highest_version",
         "is_loaded",
         "key",
+        "learn",
         "lowest_version",
         "module",
         "name",
@@ -100,6 +107,7 @@ class Api:
         self.decode: Callable[[memoryview, int, int], tuple[Any, int]]
         self.handle: Callable[..., Any]
         self.refuse: Callable[[Any, ErrorCode, str | None], Any]
+        self.learn: Callable[..., Repeat | None] | None = None
 
     def load(self) -> None:
         """Imports the handler and the messages of this API."""
@@ -107,6 +115,8 @@ class Api:
         self.handle = handler.handle
         self.refuse = handler.refuse
         self.decode = apis.load(self.key).request.decode
+        if self.key in REPEATED:
+            self.learn = import_module(f"odradek.broker.{REPEATED[self.key]}").learn
         self.is_loaded = True
 
 

@@ -1,0 +1,159 @@
+"""What is answered without being decoded is what would have been answered, and only then."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from odradek.broker.repeats import Repeats
+from odradek.broker.requests import Session
+from odradek.core.errors import ErrorCode
+from odradek.protocol.generated.delete_topics import DeleteTopicsRequest, DeleteTopicState
+from odradek.protocol.generated.fetch import FetchRequest
+from odradek.protocol.generated.metadata import MetadataRequest, MetadataRequestTopic
+from tests.unit.broker.harness import Harness, batch
+from tests.unit.broker.test_fetch import base_offsets, fetch, fill, partitions
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> Harness:
+    harness = Harness(tmp_path, num_partitions="3")
+    harness.call(MetadataRequest(topics=[MetadataRequestTopic(name="t")]), 9)
+    fill(harness, batch(b"a", b"b"), batch(b"c" * 5_000), batch(b"d"))
+    return harness
+
+
+def fetch_in(harness: Harness, version: int, offset: int = 0, **fields: Any) -> FetchRequest:
+    request = fetch(offset, **fields)
+    if version >= 13:
+        request.topics[0].topic_id = harness.broker.image.topics["t"].topic_id
+    return request
+
+
+def learn(harness: Harness, request: FetchRequest, version: int) -> None:
+    for _ in range(8):
+        harness.call(request, version)
+    assert (1 << 16 | version) in harness.session.repeats.known
+
+
+def is_known(harness: Harness, request: FetchRequest, version: int) -> bool:
+    """Whether the request is answered by what was learnt; its answer is thrown away."""
+    answered: list[bool] = []
+    repeat = harness.session.repeats.known[1 << 16 | version]
+
+    class Watched:
+        def answer(self, frame: memoryview) -> Any:
+            answer = repeat.answer(frame)
+            answered.append(answer is not None)
+            return answer
+
+    harness.session.repeats.known[1 << 16 | version] = Watched()
+    harness.call(request, version)
+    harness.session.repeats.known[1 << 16 | version] = repeat
+    return answered == [True]
+
+
+def from_scratch(harness: Harness, request: FetchRequest, version: int) -> Any:
+    """The answer that a connection gets which has never sent anything before."""
+    ours, harness.session = harness.session, Session("127.0.0.1", "127.0.0.1", 9092)
+    try:
+        return harness.call(request, version)
+    finally:
+        harness.session = ours
+
+
+@pytest.mark.parametrize("version", range(5, 19))
+def test_a_fetch_is_answered_as_if_it_were_the_first(harness: Harness, version: int) -> None:
+    if version < 7:
+        for _ in range(8):
+            harness.call(fetch_in(harness, version), version)
+        assert not harness.session.repeats.known, "no session epoch: such old requests are not learnt"
+        return
+    learn(harness, fetch_in(harness, version), version)
+    for offset in (0, 1, 2, 3):
+        request = fetch_in(harness, version, offset)
+        assert is_known(harness, request, version)
+        assert harness.call(request, version) == from_scratch(harness, request, version)
+
+
+@pytest.mark.parametrize("offset", [-1, 4, 5])
+def test_a_fetch_without_data_takes_the_long_way(harness: Harness, offset: int) -> None:
+    learn(harness, fetch_in(harness, 12), 12)
+    request = fetch_in(harness, 12, offset)
+    assert not is_known(harness, request, 12)
+    assert harness.call(request, 12) == from_scratch(harness, request, 12)
+
+
+def test_what_is_not_the_same_is_not_known(harness: Harness) -> None:
+    learn(harness, fetch_in(harness, 12), 12)
+    for other in (
+        fetch_in(harness, 12, each=100),
+        fetch_in(harness, 12, min_bytes=1 << 20),
+        fetch_in(harness, 12, isolation_level=1),
+        fetch(0, 0),
+    ):
+        assert not is_known(harness, other, 12)
+        assert harness.call(other, 12) == from_scratch(harness, other, 12)
+
+
+def test_too_little_for_min_bytes_parks(harness: Harness) -> None:
+    request = fetch_in(harness, 12, min_bytes=1_000, max_wait_ms=500)
+    learn(harness, request, 12)
+    request.topics[0].partitions[0].fetch_offset = 3
+    assert not harness.send(request, 12).is_answered
+
+
+def test_a_deleted_topic_is_not_known_any_more(harness: Harness) -> None:
+    request = fetch_in(harness, 12)
+    learn(harness, request, 12)
+    harness.call(DeleteTopicsRequest(topics=[DeleteTopicState(name="t")], timeout_ms=1_000), 6)
+    (data,) = partitions(harness.call(request, 12))
+    assert data.error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    harness.call(MetadataRequest(topics=[MetadataRequestTopic(name="t")]), 9)
+    fill(harness, batch(b"of the second topic"))
+    (data,) = partitions(harness.call(request, 12))
+    assert (base_offsets(data), data.high_watermark) == ([0], 1)
+
+
+@pytest.mark.parametrize("version", [11, 12, 17])
+def test_in_a_session_the_epochs_go_on(harness: Harness, version: int) -> None:
+    opened = harness.call(fetch_in(harness, version, session_epoch=0), version)
+    request = fetch_in(harness, version, session_id=opened.session_id)
+    for epoch in range(1, 9):
+        request.session_epoch = epoch
+        harness.call(request, version)
+    request.session_epoch = 9
+    assert is_known(harness, request, version)
+    for epoch in (9, 11):
+        request.session_epoch = epoch
+        refused = harness.call(request, version)
+        assert refused.error_code == ErrorCode.INVALID_FETCH_SESSION_EPOCH
+    request.session_epoch = 10
+    (data,) = partitions(harness.call(request, version))
+    assert base_offsets(data) == [0, 2, 3]
+    # what the session told is remembered: nothing new, nothing said
+    nothing = FetchRequest(session_id=opened.session_id, session_epoch=11, max_bytes=1 << 20)
+    request.session_epoch, request.topics[0].partitions[0].fetch_offset = 11, 4
+    assert partitions(harness.call(request, version)) == []
+    nothing.session_epoch = 12
+    assert partitions(harness.call(nothing, version)) == []
+
+
+def test_a_session_that_grew_is_not_known(harness: Harness) -> None:
+    opened = harness.call(fetch(0, session_epoch=0), 12)
+    request = fetch(0, session_id=opened.session_id)
+    for epoch in range(1, 9):
+        request.session_epoch = epoch
+        harness.call(request, 12)
+    grown = fetch(0, 0, session_id=opened.session_id, session_epoch=9)
+    assert len(partitions(harness.call(grown, 12))) == 2
+    request.session_epoch = 10
+    assert not is_known(harness, request, 12)
+
+
+def test_learning_waits_and_waits_longer_each_time() -> None:
+    repeats = Repeats()
+    learnt = [number for number in range(1, 2_000) if repeats.is_time_to_learn()]
+    assert learnt[:4] == [4, 12, 28, 60]
+    assert max(after - before for before, after in pairwise(learnt)) <= 1_024
