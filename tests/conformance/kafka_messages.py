@@ -2,51 +2,19 @@
 
 import base64
 import json
-import os
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from codegen.schema import Field, Struct
 from codegen.types import At
+from tests.conformance.java_oracle import JavaOracle
 from tests.support.messages import Known
-
-ROOT = Path(__file__).parents[2]
-PROGRAM = Path(__file__).parent / "java" / "MessageOracle.java"
-
-
-class Unavailable(Exception):
-    """Why there is no Java or no Kafka here."""
 
 
 class KafkaMessages:
-    """Asks the Java classes; one line in, one line out."""
+    """Asks the Java classes; raises ``Unavailable`` where there are none."""
 
     def __init__(self) -> None:
-        if shutil.which("javac") is None:
-            raise Unavailable("there is no JDK on this machine")
-        fetched = subprocess.run(
-            ["sh", str(ROOT / "tests" / "peers" / "fetch.sh")], capture_output=True, text=True, check=False
-        )
-        if fetched.returncode != 0:
-            raise Unavailable(f"Apache Kafka's jars are not here: {fetched.stderr.strip()[-300:]}")
-        classes = tempfile.mkdtemp(prefix="odradek-oracle-")
-        path = os.path.join(fetched.stdout.strip(), "*")
-        try:
-            subprocess.run(["javac", "-nowarn", "-cp", path, "-d", classes, str(PROGRAM)], check=True)
-        except subprocess.CalledProcessError as error:
-            shutil.rmtree(classes)
-            raise Unavailable(f"javac failed: {error}") from error
-        self._classes = classes
-        self._process = subprocess.Popen(
-            ["java", "-Xmx256M", "-XX:TieredStopAtLevel=1", "-cp", f"{path}:{classes}", PROGRAM.stem],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        self._oracle = JavaOracle("MessageOracle")
 
     def reread(self, name: str, version: int, raw: bytes) -> tuple[bytes, Any]:
         """``raw`` read and written again by Kafka, and its fields; ``ValueError`` when Kafka refuses it."""
@@ -57,20 +25,11 @@ class KafkaMessages:
         return self._ask(f"{name} {version} new")
 
     def _ask(self, line: str) -> tuple[bytes, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-        first, _, second = self._process.stdout.readline().rstrip("\n").partition(" ")
-        if first == "error":
-            raise ValueError(second)
+        first, _, second = self._oracle.ask(line).partition(" ")
         return bytes.fromhex(first), json.loads(second)
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(10)
-        shutil.rmtree(self._classes)
+        self._oracle.close()
 
 
 def json_of(known: Known, message: Any, version: int) -> Any:

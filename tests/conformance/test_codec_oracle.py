@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 
 from codegen.schema import snake
-from tests.conformance.kafka_messages import KafkaMessages, Unavailable, json_of, plain_names
+from tests.conformance.java_oracle import Unavailable
+from tests.conformance.kafka_messages import KafkaMessages, json_of, plain_names
 from tests.support.messages import (
     Known,
     at_version,
