@@ -17,6 +17,7 @@ from odradek.broker.maintenance import Chore, Maintenance
 from odradek.broker.metadata_commits import MetadataCommits
 from odradek.broker.partitions import OFFSETS_TOPIC, TRANSACTIONS_TOPIC, CommitWaiter, Partition
 from odradek.broker.producer_ids import ProducerIds
+from odradek.broker.quotas import Quotas
 from odradek.broker.requests import Answer, Close, Message, Parts, RequestContext, Session, Wait
 from odradek.broker.timers import Timers
 from odradek.broker.topics import Topics
@@ -80,12 +81,14 @@ class Broker:
         self.has_unflushed = False
         self.maintenance = Maintenance(store, clock)
         self.producer_ids = ProducerIds(self)
+        self.quotas = Quotas(self)
         self._after_flush: list[Callable[[bool], None]] = []
         self._sweep_is_due = False
         self._client_ids: dict[bytes, str] = {}
         store.volume.producer_expiration_ms = config.producer_id_expiration_ms
         store.volume.on_offline = self._log_went_offline
         self.topics.apply(self.image)
+        self.quotas.apply(self.image)
         if OFFSETS_TOPIC in self.topics.by_name:
             self.timers.schedule(clock.monotonic_ms(), lambda: self.groups.start())
         if TRANSACTIONS_TOPIC in self.topics.by_name:
@@ -126,6 +129,7 @@ class Broker:
 
     def _apply(self, image: ClusterImage) -> None:
         self.topics.apply(image)
+        self.quotas.apply(image)
         for coordinator in self.coordinators():
             coordinator.image_changed(image)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from odradek.broker.requests import RequestContext, Wait
 from odradek.cluster.controller import GrownTopic, create_partitions
-from odradek.core.errors import ErrorCode
+from odradek.core.errors import ApiError, ErrorCode
 from odradek.protocol.generated.create_partitions import (
     CreatePartitionsRequest,
     CreatePartitionsResponse,
@@ -20,19 +20,32 @@ from odradek.protocol.generated.create_partitions import (
 if TYPE_CHECKING:
     from odradek.broker.broker import Broker
 
+_STRICT_QUOTA_FROM_VERSION = 3
+
 
 def handle(
     broker: "Broker", request: CreatePartitionsRequest, context: RequestContext
 ) -> CreatePartitionsResponse | Wait:
     asked = Counter(topic.name for topic in request.topics)
     topics = [_grown_topic(topic) for topic in request.topics if asked[topic.name] == 1]
-    change = create_partitions(broker.metadata.proposed, topics)
+    image = broker.metadata.proposed
+    change = create_partitions(image, topics)
+    refused: dict[str, ApiError] = {}
+    is_strict = context.api_version >= _STRICT_QUOTA_FROM_VERSION
+    for topic in topics:
+        if change.result[topic.name] is None:
+            added = topic.total - len(image.topics[topic.name].partitions)
+            over = broker.quotas.admit_mutations(context, added, is_strict=is_strict)
+            if over is not None:
+                refused[topic.name] = over
+    if refused:
+        change = create_partitions(image, [topic for topic in topics if topic.name not in refused])
     results = []
     for name, count in asked.items():
         if count > 1:
             results.append(_refusal(name, ErrorCode.INVALID_REQUEST, "Duplicate topic name."))
             continue
-        error = change.result[name]
+        error = refused.get(name) or change.result[name]
         if error is None:
             results.append(CreatePartitionsTopicResult(name=name))
         else:

@@ -5,6 +5,7 @@ what was made comes back (KIP-525), flexible, v6 throttling quota (KIP-599), v7 
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from odradek.broker.requests import RequestContext, Wait
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from odradek.broker.broker import Broker
 
 _WITH_CONFIGS_FROM_VERSION = 5
+_STRICT_QUOTA_FROM_VERSION = 6
 
 
 def handle(
@@ -33,6 +35,10 @@ def handle(
     topics = [_new_topic(topic) for topic in request.topics if asked[topic.name] == 1]
     image = broker.metadata.proposed
     change = create_topics(image, topics, broker.config, broker.randomness)
+    refused = _over_quota(broker, context, change.result)
+    if refused:
+        topics = [topic for topic in topics if topic.name not in refused]
+        change = create_topics(image, topics, broker.config, broker.randomness)
     layers = (
         broker_layers(image, broker.config) if context.api_version >= _WITH_CONFIGS_FROM_VERSION else None
     )
@@ -41,11 +47,25 @@ def handle(
         if count > 1:
             results.append(_refusal(name, ErrorCode.INVALID_REQUEST, "Duplicate topic name."))
         else:
-            results.append(_result(name, change.result[name], layers))
+            results.append(_result(name, refused.get(name) or change.result[name], layers))
     response = CreateTopicsResponse(topics=results)
     if request.validate_only:
         return response
     return broker.commit_metadata(change, lambda image: response)
+
+
+def _over_quota(
+    broker: "Broker", context: RequestContext, made: Mapping[str, CreatedTopic | ApiError]
+) -> dict[str, ApiError]:
+    """The topics for which the client's quota does not suffice, each with its error (KIP-599)."""
+    is_strict = context.api_version >= _STRICT_QUOTA_FROM_VERSION
+    refused = {}
+    for name, topic in made.items():
+        if not isinstance(topic, ApiError):
+            error = broker.quotas.admit_mutations(context, topic.partitions, is_strict=is_strict)
+            if error is not None:
+                refused[name] = error
+    return refused
 
 
 def _new_topic(topic: CreatableTopic) -> NewTopic:

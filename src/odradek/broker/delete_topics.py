@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _DISABLED_FROM_VERSION = 3
 _STATES_FROM_VERSION = 6
+_STRICT_QUOTA_FROM_VERSION = 5
 
 UNKNOWN_NAME = "This server does not host this topic-partition."
 UNKNOWN_ID = "This server does not host this topic ID."
@@ -42,6 +43,14 @@ def handle(
         states = [DeleteTopicState(name=name) for name in request.topic_names]
     image = broker.metadata.proposed
     wanted, results = _resolve(states, image)
+    is_strict = context.api_version >= _STRICT_QUOTA_FROM_VERSION
+    for topic_id, name in list(wanted.items()):
+        known = image.topics_by_id.get(topic_id)
+        count = len(known.partitions) if known is not None else 0
+        error = broker.quotas.admit_mutations(context, count, is_strict=is_strict)
+        if error is not None:
+            del wanted[topic_id]
+            results.append(_refusal(name, topic_id, error.code, error.message))
     change = delete_topics(image, list(wanted))
     for topic_id, name in wanted.items():
         topic = change.result[topic_id]

@@ -153,6 +153,12 @@ class FetchSessions:
         session.last_used_ms = now_ms
         session.epoch = session.epoch + 1 if session.epoch < 0x7FFFFFFF else 1
 
+    def forget_told(self, session_id: int) -> None:
+        """An answer was held back: its consumer knows nothing of what stood in it."""
+        session = self._sessions.get(session_id)
+        for wanted in session.partitions.values() if session is not None else ():
+            wanted.told_high_watermark = wanted.told_log_start_offset = -1
+
     def _create(self, request: FetchRequest, uses_topic_ids: bool, now_ms: int) -> FetchSession | None:
         wanted = {partition.key: partition for partition in partitions_of(request)}
         if not wanted or not self._make_room(now_ms):

@@ -24,7 +24,10 @@ class Message(Protocol):
 class Session:
     """One connection, as the broker sees it."""
 
-    __slots__ = ("client_host", "host", "listener", "port", "repeats")
+    __slots__ = ("client_host", "host", "listener", "muted_until_ms", "on_muted", "port", "repeats")
+
+    user = "ANONYMOUS"
+    """Who has authenticated: nobody can, so far."""
 
     def __init__(self, client_host: str, host: str, port: int, listener: str = "PLAINTEXT") -> None:
         self.client_host = client_host
@@ -33,6 +36,10 @@ class Session:
         self.port = port
         self.listener = listener
         self.repeats = Repeats()
+        self.muted_until_ms = 0
+        """Monotonic; until then a quota keeps the connection from being read."""
+        self.on_muted: Callable[[bool], None] | None = None
+        """Told when that begins and ends."""
 
 
 class RequestContext:
@@ -60,13 +67,15 @@ class Wait:
     refuses the request, or with ``None`` where no answer is owed. ``parts`` stays ``None`` until then.
     """
 
-    __slots__ = ("_encode", "_notify", "_response", "is_complete", "on_abandoned", "parts")
+    __slots__ = ("_encode", "_notify", "_response", "before_encoding", "is_complete", "on_abandoned", "parts")
 
     def __init__(self) -> None:
         self.parts: Parts | None = None
         self.is_complete = False
         self.on_abandoned: Callable[[], None] | None = None
         """Called when the connection ends before the answer is there, so that nothing waits for nobody."""
+        self.before_encoding: Callable[[Any], Any] | None = None
+        """Response (or error) → response: quotas say here how long the client is throttled."""
         self._response: Message | ApiError | None = None
         self._encode: Callable[[Message | ApiError], Parts] | None = None
         self._notify: Callable[[], None] | None = None
@@ -79,7 +88,7 @@ class Wait:
         self.on_abandoned = None
         self._response = response
         if self._encode is not None:
-            self.parts = self._encode(response) if response is not None else []
+            self.parts = self._encoded(self._encode)
             if self._notify is not None:
                 self._notify()
 
@@ -87,7 +96,13 @@ class Wait:
         """Says how the response becomes bytes; the broker calls it when the handler returns."""
         self._encode = encode
         if self.is_complete:
-            self.parts = encode(self._response) if self._response is not None else []
+            self.parts = self._encoded(encode)
+
+    def _encoded(self, encode: Callable[[Message | ApiError], Parts]) -> Parts:
+        response = self._response
+        if response is None:
+            return []
+        return encode(response if self.before_encoding is None else self.before_encoding(response))
 
     def notify(self, callback: Callable[[], None]) -> None:
         """Says whom to tell of completion; the server calls it when it queues the wait."""

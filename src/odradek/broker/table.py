@@ -14,6 +14,7 @@ from odradek.protocol import apis
 from odradek.protocol.headers import request_header_version, response_header_version
 
 PRODUCE = 0
+FETCH = 1
 API_VERSIONS = 18
 
 HANDLERS: dict[int, str] = {
@@ -48,6 +49,8 @@ HANDLERS: dict[int, str] = {
     42: "delete_groups",
     44: "incremental_alter_configs",
     47: "offset_delete",
+    48: "describe_client_quotas",
+    49: "alter_client_quotas",
     57: "update_features",
     60: "describe_cluster",
     61: "describe_producers",
@@ -69,6 +72,7 @@ class Api:
     """One row of the table, its modules not yet imported."""
 
     __slots__ = (
+        "_around",
         "decode",
         "failures",
         "handle",
@@ -100,6 +104,7 @@ class Api:
         self.response_flexible_from = next(
             (version for version in versions if response_header_version(key, version) == 1), 32_767
         )
+        self._around: Callable[[Api], None] | None = None
         self.is_loaded = False
         self.requests = 0
         self.failures = 0
@@ -118,6 +123,14 @@ class Api:
         if self.key in REPEATED:
             self.learn = import_module(f"odradek.broker.{REPEATED[self.key]}").learn
         self.is_loaded = True
+        if self._around is not None:
+            self._around(self)
+
+    def surround(self, around: "Callable[[Api], None] | None") -> None:
+        """Has ``around`` put itself before ``decode`` and ``handle``; ``None`` takes it away again."""
+        self._around = around
+        if self.is_loaded:
+            self.load()
 
 
 def build() -> dict[int, Api]:

@@ -20,6 +20,7 @@ COMMANDS = {
     "group": "List, describe, reset and delete consumer groups.",
     "txn": "List, describe and abort transactions; find hanging ones.",
     "config": "Read and change configurations; list the keys.",
+    "quota": "Limit what clients use.",
     "log": "Look into log files.",
     "cluster": "Show brokers and their health.",
     "doctor": "Look for what is wrong or will be.",

@@ -9,10 +9,12 @@ from odradek.cluster.image import (
     ClusterImage,
     ConfigResource,
     PartitionImage,
+    QuotaEntity,
     TopicImage,
 )
 from odradek.cluster.records import (
     BrokerRegistered,
+    ClientQuotaChanged,
     ClusterCreated,
     ConfigChanged,
     FeatureChanged,
@@ -63,6 +65,7 @@ class Folder:
         self._configs = _Copy(image.configs)
         self._brokers = _Copy(image.brokers)
         self._features = _Copy(image.features)
+        self._quotas: _Copy[QuotaEntity, Mapping[str, float]] = _Copy(image.quotas)
         self._next_producer_id = image.next_producer_id
         self._growing: dict[TopicId, list[PartitionImage]] = {}
 
@@ -96,6 +99,8 @@ class Folder:
                     features[name] = level
                 else:
                     features.pop(name, None)
+            case ClientQuotaChanged(entity, key, value):
+                self._change_quota(entity, key, value)
             case ClusterCreated(cluster_id):
                 if self._cluster_id:
                     raise FoldError("a second cluster begins in the log of the first")
@@ -113,6 +118,7 @@ class Folder:
             self._brokers.now,
             self._next_producer_id,
             self._features.now,
+            self._quotas.now,
         )
 
     def _topic(self, topic_id: TopicId) -> TopicImage:
@@ -159,6 +165,18 @@ class Folder:
             configs[resource] = values
         else:
             configs.pop(resource, None)
+
+    def _change_quota(self, entity: QuotaEntity, key: str, value: float | None) -> None:
+        limits = dict(self._quotas.now.get(entity, {}))
+        if value is None:
+            limits.pop(key, None)
+        else:
+            limits[key] = value
+        quotas = self._quotas.writable()
+        if limits:
+            quotas[entity] = limits
+        else:
+            quotas.pop(entity, None)
 
     def _raise_leader_epochs(self, broker_id: int) -> None:
         self._finish_growing()

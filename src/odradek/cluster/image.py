@@ -8,6 +8,10 @@ from odradek.core.ids import TopicId
 ConfigResource = tuple[int, str]
 """(resource type as DescribeConfigs numbers it, name); an empty broker name stands for all brokers."""
 
+QuotaEntity = tuple[tuple[str, str | None], ...]
+"""Whom a quota is for: (``user``, ``client-id`` or ``ip``; name), in alphabetical order. A name of ``None``
+stands for all that have no quota of their own."""
+
 TOPIC_RESOURCE = 2
 BROKER_RESOURCE = 4
 BROKER_LOGGER_RESOURCE = 8
@@ -15,6 +19,7 @@ CLIENT_METRICS_RESOURCE = 16
 GROUP_RESOURCE = 32
 
 _NO_CONFIGS: Mapping[str, str] = {}
+_NO_QUOTAS: Mapping[QuotaEntity, Mapping[str, float]] = {}
 
 
 class PartitionImage(NamedTuple):
@@ -58,6 +63,7 @@ class ClusterImage:
         "features",
         "index",
         "next_producer_id",
+        "quotas",
         "topics",
         "topics_by_id",
     )
@@ -72,6 +78,7 @@ class ClusterImage:
         brokers: Mapping[int, BrokerImage],
         next_producer_id: int,
         features: Mapping[str, int],
+        quotas: Mapping[QuotaEntity, Mapping[str, float]] = _NO_QUOTAS,
     ) -> None:
         self.cluster_id = cluster_id
         self.index = index
@@ -81,6 +88,7 @@ class ClusterImage:
         self.brokers = brokers
         self.next_producer_id = next_producer_id
         self.features = features
+        self.quotas = quotas
 
     def resource_configs(self, resource: ConfigResource) -> Mapping[str, str]:
         """The dynamic settings of one resource that is not a topic; empty when none were made."""

@@ -8,10 +8,11 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from odradek.cluster.image import QuotaEntity
 from odradek.core.errors import OdradekError
 from odradek.core.ids import TopicId
 
-LEVEL = 1
+LEVEL = 2
 """The metadata level that this code writes: the set of record types and versions it knows."""
 
 
@@ -86,6 +87,14 @@ class FeatureChanged(NamedTuple):
     level: int
 
 
+class ClientQuotaChanged(NamedTuple):
+    """One limit of one entity (``QuotaEntity``); ``value`` ``None`` removes it."""
+
+    entity: QuotaEntity
+    key: str
+    value: float | None
+
+
 Record = (
     ClusterCreated
     | BrokerRegistered
@@ -95,9 +104,11 @@ Record = (
     | ConfigChanged
     | ProducerIdsAllocated
     | FeatureChanged
+    | ClientQuotaChanged
 )
 
 _HEAD = struct.Struct(">BBI")
+_DOUBLE = struct.Struct(">d")
 
 
 def encode_records(records: Iterable[Record]) -> bytes:
@@ -229,6 +240,39 @@ def _read_list(data: bytes, position: int) -> tuple[tuple[int, ...], int]:
     return tuple(elements), position
 
 
+def _write_entity(out: bytearray, value: QuotaEntity) -> None:
+    _write_number(out, len(value))
+    for kind, name in value:
+        _write_string(out, kind)
+        _write_nullable_string(out, name)
+
+
+def _read_entity(data: bytes, position: int) -> tuple[QuotaEntity, int]:
+    count, position = _read_number(data, position)
+    if count > len(data) - position:
+        raise MalformedRecordError("a list is longer than its entry")
+    entity = []
+    for _ in range(count):
+        kind, position = _read_string(data, position)
+        name, position = _read_nullable_string(data, position)
+        entity.append((kind, name))
+    return tuple(entity), position
+
+
+def _write_nullable_double(out: bytearray, value: float | None) -> None:
+    _write_boolean(out, value is not None)
+    if value is not None:
+        out += _DOUBLE.pack(value)
+
+
+def _read_nullable_double(data: bytes, position: int) -> tuple[float | None, int]:
+    is_there, position = _read_boolean(data, position)
+    if not is_there:
+        return None, position
+    (value,) = _DOUBLE.unpack_from(data, position)
+    return value, position + _DOUBLE.size
+
+
 def _read_bytes(data: bytes, position: int, length: int) -> bytes:
     if length > len(data) - position:
         raise MalformedRecordError("a field is longer than its entry")
@@ -245,8 +289,11 @@ _FIELDS: dict[str, tuple[Writer, Reader]] = {
     "i": (_write_id, _read_id),
     "b": (_write_boolean, _read_boolean),
     "l": (_write_list, _read_list),
+    "e": (_write_entity, _read_entity),
+    "d": (_write_nullable_double, _read_nullable_double),
 }
-"""n unsigned number, s string, o string or null, i id, b boolean, l list of numbers."""
+"""n unsigned number, s string, o string or null, i id, b boolean, l list of numbers, e quota entity, d double
+or null."""
 
 
 class _Kind:
@@ -271,6 +318,7 @@ _KINDS = (
     _Kind(6, 0, ConfigChanged, "nsso"),
     _Kind(7, 0, ProducerIdsAllocated, "nn"),
     _Kind(8, 0, FeatureChanged, "sn"),
+    _Kind(9, 0, ClientQuotaChanged, "esd"),
 )
 _BY_RECORD: dict[Any, _Kind] = {kind.record: kind for kind in _KINDS}
 _BY_TYPE = {(kind.type, kind.version): kind for kind in _KINDS}

@@ -7,6 +7,7 @@ from odradek.cluster.fold import Folder
 from odradek.cluster.image import EMPTY, TOPIC_RESOURCE, ClusterImage
 from odradek.cluster.records import (
     BrokerRegistered,
+    ClientQuotaChanged,
     ClusterCreated,
     ConfigChanged,
     FeatureChanged,
@@ -39,6 +40,9 @@ def image_records(image: ClusterImage) -> Iterator[Record]:
     for (resource_type, resource_name), configs in image.configs.items():
         for key, value in configs.items():
             yield ConfigChanged(resource_type, resource_name, key, value)
+    for entity, limits in image.quotas.items():
+        for key, limit in limits.items():
+            yield ClientQuotaChanged(entity, key, limit)
     yield ProducerIdsAllocated(0, image.next_producer_id)
 
 

@@ -15,6 +15,10 @@ class Clock(Protocol):
         """Milliseconds from an arbitrary start; never goes back. Deadlines are kept in it."""
         ...
 
+    def monotonic_ns(self) -> int:
+        """The same in nanoseconds, for what is shorter than a millisecond."""
+        ...
+
 
 class SystemClock:
     """The machine's own clocks."""
@@ -26,3 +30,6 @@ class SystemClock:
 
     def monotonic_ms(self) -> int:
         return time.monotonic_ns() // 1_000_000
+
+    def monotonic_ns(self) -> int:
+        return time.monotonic_ns()

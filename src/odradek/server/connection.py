@@ -24,6 +24,11 @@ MAX_OUTSTANDING = 128
 """Requests of one connection that may be unanswered before it is read no further."""
 WRITE_FROM_PARTS = 32
 """Pieces of answers that are collected at most before they are written."""
+UNCOUNTED_BYTES = 16 * 1024
+"""Requests of this size need no room of their own: however many others wait for some, they go through."""
+_PEER_IS_SLOW = 1
+_MUTED = 2
+_NO_ROOM = 4
 JOIN_BELOW_BYTES = 4 * 1024
 """Pieces of small answers are joined: one copy is cheaper than many vectors to the kernel."""
 FEW_PIECES = 8
@@ -34,20 +39,22 @@ class Connection(asyncio.BufferedProtocol):
     """State of one connection.
 
     ``_own[:_filled]`` holds the head of a frame that has not arrived whole; ``_own is None`` between frames.
-    ``_queue`` holds answers in request order; only its head may be written. ``_closing`` says
-    that nothing more is read: the connection ends once the queue is empty.
+    ``_reserved`` are the bytes it has of :class:`RequestMemory`. ``_held`` has the reasons for which no
+    further request is handled, as bits. ``_queue`` holds answers in request order; only its head may be
+    written. ``_closing`` says that nothing more is read: the connection ends once the queue is empty.
     """
 
     __slots__ = (
         "_closing",
         "_filled",
+        "_held",
         "_own",
         "_own_view",
         "_queue",
         "_reading_paused",
+        "_reserved",
         "_server",
         "_socket_fd",
-        "_writing_paused",
         "last_active_ms",
         "session",
         "transport",
@@ -60,7 +67,8 @@ class Connection(asyncio.BufferedProtocol):
         self._filled = 0
         self._queue: deque[Wait | Parts] = deque()
         self._reading_paused = False
-        self._writing_paused = False
+        self._held = 0
+        self._reserved = 0
         self._closing = False
         self._socket_fd = -1
         self.last_active_ms = 0
@@ -73,6 +81,7 @@ class Connection(asyncio.BufferedProtocol):
         local = transport.get_extra_info("sockname")
         listener = self.session.listener
         self.session = Session(peer[0] if peer else "", local[0], local[1], listener)
+        self.session.on_muted = self.mute
         connected = transport.get_extra_info("socket")
         if connected is not None and transport.get_extra_info("sslcontext") is None:
             self._socket_fd = connected.fileno()
@@ -82,6 +91,9 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._closing = True
         self._socket_fd = -1
+        self.session.on_muted = None
+        if self._held & _NO_ROOM:
+            self._server.memory.leave(self)
         queue, self._queue = self._queue, deque()
         for answer in queue:
             if type(answer) is Wait:
@@ -127,7 +139,7 @@ class Connection(asyncio.BufferedProtocol):
             end = position + 4 + size
             if end > filled:
                 break
-            if len(queue) >= MAX_OUTSTANDING or self._writing_paused:
+            if len(queue) >= MAX_OUTSTANDING or self._held:
                 self._pause_reading()
                 break
             answer = handle(view[position + 4 : end], session)
@@ -151,12 +163,16 @@ class Connection(asyncio.BufferedProtocol):
     def _keep(self, view: memoryview, position: int, filled: int) -> None:
         """Keeps the partial frame at ``view[position:filled]``, in a buffer that it will fit whole."""
         rest = filled - position
+        if position and self._reserved:
+            self._release()
         if rest == 0:
             self._give_back_buffer()
             return
         needed = rest
         if not self._reading_paused:
             size = _SIZE.unpack_from(view, position)[0] + 4 if rest >= 4 else 4
+            if size > UNCOUNTED_BYTES and not self._reserved and not self._reserve(size):
+                size = rest
             # A lying length must not reserve memory: what exceeds the first grant grows as bytes arrive.
             needed = max(min(size, max(FIRST_LARGEST_BYTES, 2 * rest)), rest + 1)
         if self._own is not None and position == 0 and len(self._own) >= needed:
@@ -171,7 +187,44 @@ class Connection(asyncio.BufferedProtocol):
         self._own_view = memoryview(buffer)[:needed]
         self._filled = rest
 
+    def _reserve(self, size: int) -> bool:
+        """Room for a frame of ``size`` bytes; without it the connection is read no further for now."""
+        if self._server.memory.reserve(size):
+            self._reserved = size
+            return True
+        self._hold(_NO_ROOM)
+        self._server.memory.wait(self)
+        return False
+
+    def _release(self) -> None:
+        reserved, self._reserved = self._reserved, 0
+        self._server.memory.release(reserved)
+
+    def room_was_made(self) -> None:
+        """Others are done with theirs: what was kept is looked at again."""
+        self._server.call_soon(lambda: self._let_go(_NO_ROOM))
+
+    def mute(self, is_muted: bool) -> None:
+        """Handles no further request until it is called again with ``False``."""
+        if is_muted:
+            self._hold(_MUTED)
+        else:
+            self.last_active_ms = self._server.now_ms
+            self._let_go(_MUTED)
+
+    def _hold(self, reason: int) -> None:
+        self._held |= reason
+        if not self._closing:
+            self._pause_reading()
+
+    def _let_go(self, reason: int) -> None:
+        self._held &= ~reason
+        if self._reading_paused and not self._held and len(self._queue) < MAX_OUTSTANDING // 2:
+            self._resume_reading()
+
     def _give_back_buffer(self) -> None:
+        if self._reserved and self._closing:
+            self._release()
         own, self._own = self._own, None
         self._own_view = self._server.pool.shared
         self._filled = 0
@@ -198,7 +251,7 @@ class Connection(asyncio.BufferedProtocol):
             self._write(out)
         if self._closing and not queue:
             self.transport.close()
-        if self._reading_paused and not self._writing_paused and len(queue) < MAX_OUTSTANDING // 2:
+        if self._reading_paused and not self._held and len(queue) < MAX_OUTSTANDING // 2:
             self._resume_reading()
 
     def _write(self, out: Parts) -> None:
@@ -222,12 +275,10 @@ class Connection(asyncio.BufferedProtocol):
         transport.writelines(out)
 
     def pause_writing(self) -> None:
-        self._writing_paused = True
+        self._held |= _PEER_IS_SLOW
 
     def resume_writing(self) -> None:
-        self._writing_paused = False
-        if self._reading_paused and len(self._queue) < MAX_OUTSTANDING // 2:
-            self._resume_reading()
+        self._let_go(_PEER_IS_SLOW)
 
     def _pause_reading(self) -> None:
         if not self._reading_paused:

@@ -11,7 +11,7 @@ import logging
 import os
 import resource
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from socket import gaierror
 
 from odradek.broker.broker import Broker, Flush
@@ -23,6 +23,8 @@ from odradek.server.buffers import BufferPool
 from odradek.server.connection import Connection
 from odradek.server.flusher import Flusher
 from odradek.server.histogram import Histogram
+from odradek.server.limits import ConnectionLimits
+from odradek.server.memory import RequestMemory
 
 log = logging.getLogger("odradek.server")
 
@@ -50,20 +52,18 @@ class Server:
         self.max_frame_bytes = broker.config.socket_request_max_bytes
         self._loop = loop
         self._connections: set[Connection] = set()
-        self._per_host: Counter[str] = Counter()
         self._listeners: list[asyncio.Server] = []
         self._flusher = Flusher(loop, self._flushed)
         self._flush_in_flight = False
         self._is_stopping = False
-        self.opened_count = 0
-        self.refused_counts: Counter[str] = Counter()
-        """Connections that were not let in, by the limit that was reached."""
         self.flush_seconds = self._flusher.seconds
         self.loop_delay_seconds = Histogram()
         self._housekeeping_due_s = 0.0
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         unlimited = limit == resource.RLIM_INFINITY
-        self._highest_descriptor = 1 << 31 if unlimited else limit - min(SPARE_DESCRIPTORS, limit // 4)
+        highest = 1 << 31 if unlimited else limit - min(SPARE_DESCRIPTORS, limit // 4)
+        self.limits = ConnectionLimits(broker, clock, highest)
+        self.memory = RequestMemory(broker.config.queued_max_request_bytes)
         self._flush_is_next = False
         self._linger_handle: asyncio.TimerHandle | None = None
         self._timer_handle: asyncio.TimerHandle | None = None
@@ -96,38 +96,28 @@ class Server:
         return addresses
 
     def opened(self, connection: Connection) -> None:
-        """Admits a connection, or closes it when a limit is reached."""
-        config = self.broker.config
+        """Admits a connection, now or in a while, or closes it when a limit is reached."""
         host = connection.session.client_host
+        transport = connection.transport
         self._connections.add(connection)
-        self._per_host[host] += 1
-        connection.transport.set_write_buffer_limits(WRITE_BUFFER_HIGH_BYTES, WRITE_BUFFER_LOW_BYTES)
-        self.opened_count += 1
-        if connection.transport.get_extra_info("socket").fileno() >= self._highest_descriptor:
-            self._keep_out(
-                connection, "descriptors", "the process has no more descriptors to spare; raise ulimit -n"
-            )
-        elif len(self._connections) > config.max_connections:
-            limit = "max.connections"
-            self._keep_out(connection, limit, f"{limit}={config.max_connections} is reached")
-        elif self._per_host[host] > config.max_connections_per_ip:
-            limit = "max.connections.per.ip"
-            self._keep_out(connection, limit, f"{limit}={config.max_connections_per_ip} is reached")
+        transport.set_write_buffer_limits(WRITE_BUFFER_HIGH_BYTES, WRITE_BUFFER_LOW_BYTES)
+        reason = self.limits.enter(host, transport.get_extra_info("socket").fileno())
+        if reason is not None:
+            connection.close(reason)
+        elif early_ms := self.limits.early_ms(host):
+            connection.mute(True)
+            reason = f"connection_creation_rate of {host} is exceeded"
+            self._loop.call_later(early_ms / 1_000, connection.close, reason)
+        elif delay_ms := self.limits.delay_ms():
+            self.broker.quotas.mute(connection.session, delay_ms)
 
-    def _keep_out(self, connection: Connection, limit: str, reason: str) -> None:
-        self.refused_counts[limit] += 1
-        connection.close(reason)
+    def closed(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self.limits.leave(connection.session.client_host)
 
     def connection_counts(self) -> Counter[str]:
         """Open connections by the name of their listener."""
         return Counter(connection.session.listener for connection in self._connections)
-
-    def closed(self, connection: Connection) -> None:
-        self._connections.discard(connection)
-        host = connection.session.client_host
-        self._per_host[host] -= 1
-        if not self._per_host[host]:
-            del self._per_host[host]
 
     def settle(self) -> None:
         """Sends what became ready and starts the flush that became due."""
@@ -148,6 +138,9 @@ class Server:
 
     def settle_soon(self) -> None:
         self._loop.call_soon(self.settle)
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._loop.call_soon(callback)
 
     def _flush(self) -> None:
         self._flush_is_next = False
@@ -195,8 +188,10 @@ class Server:
         self.now_ms = self.clock.monotonic_ms()
         limit_ms = self.broker.config.connections_max_idle_ms
         if limit_ms > 0:
+            # What was active since the last look bears that look's time: nobody may be closed too early.
+            oldest_ms = self.now_ms - limit_ms - int(HOUSEKEEPING_S * 1_000)
             for connection in list(self._connections):
-                if self.now_ms - connection.last_active_ms > limit_ms:
+                if connection.last_active_ms < oldest_ms:
                     connection.close(f"idle for longer than connections.max.idle.ms={limit_ms}")
         try:
             for chore in self.broker.housekeep():

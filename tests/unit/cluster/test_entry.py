@@ -60,9 +60,9 @@ def test_garbage(data: bytes) -> None:
 
 def test_newer_level(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("odradek.cluster.entry.LEVEL", 2)
+        patch.setattr("odradek.cluster.entry.LEVEL", 3)
         entry, _ = encode_entry(1, 0, 0, FIRST_HASH, [])
-    with pytest.raises(NewerLevelError, match="level 2"):
+    with pytest.raises(NewerLevelError, match="level 3"):
         read_entry(entry, 0)
 
 

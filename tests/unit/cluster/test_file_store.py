@@ -168,9 +168,9 @@ def test_another_cluster_is_refused() -> None:
 def test_a_newer_level_stops_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     disk = MemoryDisk()
     with monkeypatch.context() as patch:
-        patch.setattr("odradek.cluster.entry.LEVEL", 2)
+        patch.setattr("odradek.cluster.entry.LEVEL", 3)
         opened(disk).close()
-    with pytest.raises(StartupError, match="metadata level 2"):
+    with pytest.raises(StartupError, match="metadata level 3"):
         opened(disk)
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from odradek.broker.requests import Answer, Close, Session, Wait
 from odradek.server.buffers import BufferPool
 from odradek.server.connection import MAX_OUTSTANDING, Connection
+from odradek.server.memory import RequestMemory
 
 
 class FakeTransport:
@@ -54,6 +55,7 @@ class FakeServer:
         self.ready: list[Connection] = []
         self.now_ms = 0
         self.max_frame_bytes = 1_000_000
+        self.memory = RequestMemory(-1)
 
     def opened(self, connection: Connection) -> None:
         pass
@@ -68,6 +70,9 @@ class FakeServer:
                 connection.drain()
 
     settle_soon = settle
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        callback()
 
 
 def connect(

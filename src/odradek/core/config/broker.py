@@ -12,6 +12,7 @@ from odradek.core.config.listeners import (
     check_protocols,
     parse_address,
     parse_endpoints,
+    parse_overrides,
     parse_protocol_map,
 )
 from odradek.core.config.settings import Settings, load_settings
@@ -23,6 +24,8 @@ _PLAIN = (
     "auto.create.topics.enable",
     "broker.rack",
     "connections.max.idle.ms",
+    "controller.quota.window.num",
+    "controller.quota.window.size.seconds",
     "default.replication.factor",
     "delete.topic.enable",
     "fetch.max.bytes",
@@ -30,6 +33,7 @@ _PLAIN = (
     "group.max.session.timeout.ms",
     "group.max.size",
     "group.min.session.timeout.ms",
+    "max.connection.creation.rate",
     "max.connections",
     "max.connections.per.ip",
     "max.incremental.fetch.session.cache.slots",
@@ -41,6 +45,9 @@ _PLAIN = (
     "offsets.topic.num.partitions",
     "offsets.topic.segment.bytes",
     "producer.id.expiration.ms",
+    "queued.max.request.bytes",
+    "quota.window.num",
+    "quota.window.size.seconds",
     "socket.request.max.bytes",
     "transaction.abort.timed.out.transaction.cleanup.interval.ms",
     "transaction.max.timeout.ms",
@@ -72,6 +79,8 @@ class BrokerConfig:
         "auto_create_topics_enable",
         "broker_rack",
         "connections_max_idle_ms",
+        "controller_quota_window_num",
+        "controller_quota_window_size_seconds",
         "default_replication_factor",
         "delete_topic_enable",
         "fetch_max_bytes",
@@ -81,8 +90,10 @@ class BrokerConfig:
         "group_min_session_timeout_ms",
         "listeners",
         "log_dir",
+        "max_connection_creation_rate",
         "max_connections",
         "max_connections_per_ip",
+        "max_connections_per_ip_overrides",
         "max_incremental_fetch_session_cache_slots",
         "max_request_partition_size_limit",
         "metrics_detail",
@@ -96,6 +107,9 @@ class BrokerConfig:
         "offsets_topic_num_partitions",
         "offsets_topic_segment_bytes",
         "producer_id_expiration_ms",
+        "queued_max_request_bytes",
+        "quota_window_num",
+        "quota_window_size_seconds",
         "socket_request_max_bytes",
         "static",
         "transaction_abort_timed_out_transaction_cleanup_interval_ms",
@@ -116,6 +130,8 @@ class BrokerConfig:
     auto_create_topics_enable: bool
     connections_max_idle_ms: int
     """-1: never closed for idleness."""
+    controller_quota_window_num: int
+    controller_quota_window_size_seconds: int
     default_replication_factor: int
     delete_topic_enable: bool
     fetch_max_bytes: int
@@ -123,8 +139,12 @@ class BrokerConfig:
     group_max_session_timeout_ms: int
     group_max_size: int
     group_min_session_timeout_ms: int
+    max_connection_creation_rate: int
+    """Per second; above it, connections wait before they are read."""
     max_connections: int
     max_connections_per_ip: int
+    max_connections_per_ip_overrides: Mapping[str, int]
+    """By address."""
     max_incremental_fetch_session_cache_slots: int
     max_request_partition_size_limit: int
     metrics_detail: str
@@ -138,6 +158,10 @@ class BrokerConfig:
     offsets_topic_num_partitions: int
     offsets_topic_segment_bytes: int
     producer_id_expiration_ms: int
+    queued_max_request_bytes: int
+    """Most bytes of requests that have not arrived whole; -1 sets no bound."""
+    quota_window_num: int
+    quota_window_size_seconds: int
     socket_request_max_bytes: int
     add_partitions_to_txn_retry_backoff_max_ms: int
     transaction_abort_timed_out_transaction_cleanup_interval_ms: int
@@ -156,6 +180,9 @@ class BrokerConfig:
         minutes = self._value("offsets.retention.minutes")
         assert isinstance(minutes, int)
         self.offsets_retention_ms = minutes * 60_000
+        self.max_connections_per_ip_overrides = parse_overrides(
+            str(self._value("max.connections.per.ip.overrides") or "")
+        )
         self._set_node_id()
         self._set_log_dir()
         self._set_listeners()

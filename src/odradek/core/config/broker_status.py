@@ -22,6 +22,8 @@ IMPLEMENTED = {
     "compression.zstd.level": "Default of the topics' compression.zstd.level.",
     "connections.max.idle.ms": "Connections without a request for so long are closed.",
     "controller.listener.names": "Listeners of this name are not opened: there is no controller to talk to.",
+    "controller.quota.window.num": "Windows that a controller_mutation_rate may be saved up for.",
+    "controller.quota.window.size.seconds": "Length of each of them.",
     "default.replication.factor": "Replicas of topics that do not say; one node can hold one.",
     "delete.topic.enable": "Whether topics may be deleted.",
     "fetch.max.bytes": "Most bytes that one Fetch answer holds.",
@@ -52,8 +54,10 @@ IMPLEMENTED = {
     "log.roll.ms": "Default of the topics' segment.ms.",
     "log.segment.bytes": "Default of the topics' segment.bytes.",
     "log.segment.delete.delay.ms": "Default of the topics' file.delete.delay.ms.",
+    "max.connection.creation.rate": "New connections per second; above it they wait before they are read.",
     "max.connections": "Most connections at one time.",
     "max.connections.per.ip": "Most connections from one address.",
+    "max.connections.per.ip.overrides": "The same for single addresses: ADDRESS:COUNT,...",
     "max.incremental.fetch.session.cache.slots": "Most fetch sessions that are kept.",
     "max.request.partition.size.limit": "Most partitions in one DescribeTopicPartitions answer.",
     "message.max.bytes": "Default of the topics' max.message.bytes.",
@@ -68,6 +72,9 @@ IMPLEMENTED = {
     "offsets.topic.segment.bytes": "Segment size of __consumer_offsets.",
     "process.roles": "Must include broker.",
     "producer.id.expiration.ms": "Idle idempotent producers are forgotten after this.",
+    "queued.max.request.bytes": "Most bytes of requests that have not arrived whole; more are not read.",
+    "quota.window.num": "Windows over which the rates of quotas are measured.",
+    "quota.window.size.seconds": "Length of each of them.",
     "socket.request.max.bytes": "Largest request frame that is read.",
     "add.partitions.to.txn.retry.backoff.max.ms": "How long a Produce waits for the last transaction to end.",
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "How often overdue ones are aborted.",
@@ -110,8 +117,7 @@ ACCEPTED = {
         unclean.leader.election.interval.ms""",
     "One event loop does what Kafka's thread pools do.": """
         background.threads group.coordinator.background.threads group.coordinator.threads
-        num.io.threads num.network.threads num.recovery.threads.per.data.dir queued.max.request.bytes
-        queued.max.requests""",
+        num.io.threads num.network.threads num.recovery.threads.per.data.dir queued.max.requests""",
     "Parked requests are released by what they wait for; no purgatory needs purging.": """
         delete.records.purgatory.purge.interval.requests fetch.purgatory.purge.interval.requests
         producer.purgatory.purge.interval.requests share.fetch.purgatory.purge.interval.requests""",
@@ -167,9 +173,6 @@ ACCEPTED = {
     "Checkpoints are written every minute and on a clean stop.": """
         log.dir.failure.timeout.ms log.flush.offset.checkpoint.interval.ms
         log.flush.start.offset.checkpoint.interval.ms log.preallocate""",
-    "Quotas are not enforced yet; max.connections and max.connections.per.ip are.": """
-        controller.quota.window.num controller.quota.window.size.seconds max.connection.creation.rate
-        max.connections.per.ip.overrides quota.window.num quota.window.size.seconds""",
     "JMX and metric reporters are the JVM's; Odradek has its own metrics.": """
         kafka.metrics.polling.interval.secs kafka.metrics.reporters metric.reporters metrics.num.samples
         metrics.recording.level metrics.sample.window.ms telemetry.max.bytes""",

@@ -33,6 +33,11 @@ DIFFERENCES = (
     Difference(
         "controller.listener.names", "CONTROLLER", "stock server.properties name it so; it is not opened"
     ),
+    Difference(
+        "queued.max.request.bytes",
+        "536870912",
+        "thousands of requests that are sent by halves must not take all memory; Kafka sets no bound",
+    ),
     Difference("offsets.topic.num.partitions", "16", "enough for one node; fewer files and a quicker start"),
     Difference(
         "offsets.topic.replication.factor", "1", "one node holds one replica; larger values are capped to 1"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from odradek.core.config.values import ConfigError
 
 _ENDPOINT = re.compile(r"([^:/]+)://\[?([0-9a-zA-Z\-%._:]*)\]?:([0-9]+)")
+_ADDRESS = re.compile(r"[0-9.]+|\[?[0-9a-fA-F:.]+\]?")
 _PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
 
@@ -45,6 +46,19 @@ def parse_address(key: str, text: str) -> tuple[str, int]:
     if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65_535:
         raise ConfigError(f"{key}: {text!r} is not of the form HOST:PORT")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def parse_overrides(text: str) -> dict[str, int]:
+    """``max.connections.per.ip.overrides``: ``address:count,…``. Raises :class:`ConfigError`."""
+    overrides = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        address, _, count = entry.rpartition(":")
+        if not address or not (count.isascii() and count.isdecimal()) or not _ADDRESS.fullmatch(address):
+            raise ConfigError(
+                f"max.connections.per.ip.overrides: {entry!r} is not ADDRESS:COUNT with an IP address"
+            )
+        overrides[address.strip("[]")] = int(count)
+    return overrides
 
 
 def parse_protocol_map(text: str) -> dict[str, str]:

@@ -122,12 +122,24 @@ def _own(server: "Server", health: Health) -> Iterator[Family]:
         [((api.name,), api.failures) for api in apis],
         ["api"],
     )
-    yield counter("odradek_connections_opened", "Connections since the start.", [((), server.opened_count)])
+    yield counter(
+        "odradek_connections_opened", "Connections since the start.", [((), server.limits.opened_count)]
+    )
     yield counter(
         "odradek_connections_refused",
         "Connections that a limit kept out, by the limit.",
-        [((reason,), count) for reason, count in server.refused_counts.items()],
+        [((reason,), count) for reason, count in server.limits.refused_counts.items()],
         ["limit"],
+    )
+    yield single(
+        "odradek_request_bytes_in_flight",
+        "Announced sizes of requests that have not arrived whole.",
+        server.memory.reserved_bytes,
+    )
+    yield counter(
+        "odradek_quota_throttle_seconds",
+        "Time for which quotas told clients to wait.",
+        [((), broker.quotas.throttled_ms / 1_000)],
     )
     yield histogram("odradek_flush_seconds", "Time that a flush to disk took.", server.flush_seconds)
     yield histogram(

@@ -68,6 +68,9 @@ class Loop:
     def monotonic_ms(self) -> int:
         return int(self._now)
 
+    def monotonic_ns(self) -> int:
+        return int(self._now * 1_000_000)
+
     @property
     def elapsed_ms(self) -> float:
         """Since the beginning, fractions included."""
