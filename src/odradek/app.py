@@ -44,8 +44,10 @@ class Node:
         self.monitor = monitor
 
     @classmethod
-    async def start(cls, config: BrokerConfig) -> "Node":
+    async def start(cls, config: BrokerConfig, *, uses_processes: bool = True) -> "Node":
         """Opens the data folder, recovers what a crash left, and listens.
+
+        Without ``uses_processes`` heavy work is done in threads, for brokers that live inside a test.
 
         Raises :class:`StartupError` when the folder is in use or the port is, and :class:`DamageError` when
         the metadata log cannot be trusted.
@@ -63,7 +65,7 @@ class Node:
             was_clean=store.was_clean,
         )
         broker = Broker(config, store, metadata, clock, randomness)
-        server = Server(broker, clock, asyncio.get_running_loop())
+        server = Server(broker, clock, asyncio.get_running_loop(), uses_processes=uses_processes)
         try:
             addresses = await server.start(config.listeners)
             monitor = await _start_monitor(config, server)

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from odradek.broker import table
+from odradek.broker.cleaner import Cleaner
 from odradek.broker.fetch_sessions import FetchSessions
 from odradek.broker.maintenance import Chore, Maintenance
 from odradek.broker.metadata_commits import MetadataCommits
@@ -79,7 +80,8 @@ class Broker:
         self.flush_is_urgent = False
         """Someone waits for the next flush; else it may linger so that more rides along."""
         self.has_unflushed = False
-        self.maintenance = Maintenance(store, clock)
+        self.maintenance = Maintenance(store, clock, config.log_retention_check_interval_ms)
+        self.cleaner = Cleaner(store, config, clock, self.after_flush)
         self.producer_ids = ProducerIds(self)
         self.quotas = Quotas(self)
         self._after_flush: list[Callable[[bool], None]] = []
@@ -347,7 +349,7 @@ class Broker:
         if self.store.volume.dirty or self.store.volume.timed:
             self.want_flush(is_urgent=False)
         self.topics.make_missing()
-        return self.maintenance.run()
+        return self.maintenance.run() + self.cleaner.run()
 
     def close(self, *, is_clean: bool = True) -> None:
         """Everything durable, the folder marked as cleanly closed, unless ``is_clean`` is false: then files

@@ -9,7 +9,6 @@ from odradek.storage.store import LogStore
 log = logging.getLogger("odradek.maintenance")
 
 CHECKPOINT_MS = 60_000
-RETENTION_MS = 300_000
 PRODUCER_EXPIRY_MS = 600_000
 GARBAGE_MS = 1_000
 
@@ -19,19 +18,19 @@ Chore = Callable[[], None]
 class Maintenance:
     """Decides what is due; what may block comes back as chores, to be run in any thread."""
 
-    def __init__(self, store: LogStore, clock: Clock) -> None:
+    def __init__(self, store: LogStore, clock: Clock, retention_ms: int) -> None:
         self._store = store
         self._clock = clock
         now_ms = clock.monotonic_ms()
         self._due_ms = {
             self._checkpoint: now_ms + CHECKPOINT_MS,
-            self._retain: now_ms + RETENTION_MS,
+            self._retain: now_ms + retention_ms,
             self._expire_producers: now_ms + PRODUCER_EXPIRY_MS,
             self._collect_garbage: now_ms + GARBAGE_MS,
         }
         self._every_ms = {
             self._checkpoint: CHECKPOINT_MS,
-            self._retain: RETENTION_MS,
+            self._retain: retention_ms,
             self._expire_producers: PRODUCER_EXPIRY_MS,
             self._collect_garbage: GARBAGE_MS,
         }

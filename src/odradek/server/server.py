@@ -25,6 +25,7 @@ from odradek.server.flusher import Flusher
 from odradek.server.histogram import Histogram
 from odradek.server.limits import ConnectionLimits
 from odradek.server.memory import RequestMemory
+from odradek.server.worker import Worker
 
 log = logging.getLogger("odradek.server")
 
@@ -39,9 +40,11 @@ WRITE_BUFFER_LOW_BYTES = 1024 * 1024
 
 
 class Server:
-    """Runs one broker on one loop."""
+    """Runs one broker on one loop; heavy work in child processes, without ``uses_processes`` in threads."""
 
-    def __init__(self, broker: Broker, clock: Clock, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, broker: Broker, clock: Clock, loop: asyncio.AbstractEventLoop, *, uses_processes: bool = True
+    ) -> None:
         self.broker = broker
         self.clock = clock
         self.pool = BufferPool()
@@ -69,6 +72,10 @@ class Server:
         self._timer_handle: asyncio.TimerHandle | None = None
         self._housekeeping_handle: asyncio.TimerHandle | None = None
         broker.timers.on_earlier = self._arm_timer
+        self._cleaner_worker = Worker(
+            loop, max(broker.config.log_cleaner_threads, 1), in_processes=uses_processes, after=self.settle
+        )
+        broker.cleaner.jobs = self._cleaner_worker
 
     async def start(self, listeners: Sequence[Listener]) -> list[tuple[str, int]]:
         """Opens the listeners; returns the addresses that they are bound to.
@@ -215,6 +222,7 @@ class Server:
         for handle in (self._timer_handle, self._housekeeping_handle):
             if handle is not None:
                 handle.cancel()
+        await asyncio.get_running_loop().run_in_executor(None, self._cleaner_worker.stop)
         await asyncio.get_running_loop().run_in_executor(None, self._flusher.stop)
         # What the flusher finished is announced by callbacks that are due now.
         await asyncio.sleep(0)

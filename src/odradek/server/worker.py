@@ -14,10 +14,19 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
-from odradek.server.worker_process import Pace
+from odradek.server.worker_process import Pace, Part
 from odradek.storage.disk import Disk, SystemDisk
-from odradek.storage.jobs import Job, JobFailedError, JobStoppedError, Outcome, Submitted, attempt
+from odradek.storage.jobs import (
+    Job,
+    JobFailedError,
+    JobStoppedError,
+    Outcome,
+    Submitted,
+    attempt,
+    ignore_part,
+)
 
 log = logging.getLogger("odradek.worker")
 
@@ -26,13 +35,15 @@ STOP_S = 5.0
 """How long :meth:`Worker.stop` waits for a job in a thread; processes are killed and take no time."""
 
 Done = Callable[[Outcome], None]
+OnPart = Callable[[Any], None]
 
 
 class Worker:
     """A :class:`JobRunner` with up to ``limit`` jobs at a time, in order.
 
     ``is_urgent`` gives its processes the broker's own priority; else they get only what it leaves over.
-    Without ``in_processes`` jobs run in threads of this process, for brokers inside a test.
+    Without ``in_processes`` jobs run in threads of this process, for brokers inside a test. ``after`` follows
+    each call back.
     """
 
     def __init__(
@@ -42,19 +53,21 @@ class Worker:
         *,
         is_urgent: bool = False,
         in_processes: bool = True,
+        after: Callable[[], None] = lambda: None,
     ) -> None:
         self.limit = limit
         self._loop = loop
+        self._after = after
         self._is_urgent = is_urgent
         self._in_processes = in_processes and bool(sys.executable)
-        self._waiting: deque[tuple[Submitted, Done]] = deque()
+        self._waiting: deque[tuple[Submitted, Done, OnPart]] = deque()
         self._running: dict[Submitted, threading.Thread] = {}
         self.is_stopped = False
 
-    def submit(self, job: Job, done: Done) -> Submitted:
-        """Do ``job``; ``done`` is called in the loop."""
+    def submit(self, job: Job, done: Done, on_part: OnPart = ignore_part) -> Submitted:
+        """Do ``job``; ``on_part`` and ``done`` are called in the loop."""
         submitted = Submitted(job)
-        self._waiting.append((submitted, done))
+        self._waiting.append((submitted, done, on_part))
         self._start_next()
         return submitted
 
@@ -70,25 +83,47 @@ class Worker:
 
     def _start_next(self) -> None:
         while self._waiting and len(self._running) < self.limit and not self.is_stopped:
-            submitted, done = self._waiting.popleft()
+            submitted, done, on_part = self._waiting.popleft()
             thread = threading.Thread(
-                target=self._run, args=(submitted, done), name=f"odradek-{submitted.job.kind}", daemon=True
+                target=self._run,
+                args=(submitted, done, on_part),
+                name=f"odradek-{submitted.job.kind}",
+                daemon=True,
             )
             self._running[submitted] = thread
             thread.start()
 
-    def _run(self, submitted: Submitted, done: Done) -> None:
-        if submitted.is_cancelled:
-            outcome = Outcome(error=JobStoppedError("cancelled"))
-        elif self._in_processes:
-            outcome = _run_in_process(submitted, self._is_urgent)
-        else:
-            outcome = _run_in_thread(SystemDisk(), submitted)
+    def _run(self, submitted: Submitted, done: Done, on_part: OnPart) -> None:
+        def hand_over(part: Any) -> None:
+            if not self.is_stopped:
+                self._loop.call_soon_threadsafe(self._take, on_part, part)
+
+        try:
+            if submitted.is_cancelled:
+                outcome = Outcome(error=JobStoppedError("cancelled"))
+            elif self._in_processes:
+                outcome = _run_in_process(submitted, self._is_urgent, hand_over)
+            else:
+                outcome = _run_in_thread(SystemDisk(), submitted, hand_over)
+        except Exception as error:
+            # Ours, and whoever waits for the job must not wait for ever.
+            log.exception("a %s job could not be run", submitted.job.kind)
+            outcome = Outcome(error=JobFailedError(f"{type(error).__name__}: {error}"))
         if not self.is_stopped:
             self._loop.call_soon_threadsafe(self._ended, submitted, done, outcome)
 
+    def _take(self, on_part: OnPart, part: Any) -> None:
+        if not self.is_stopped:
+            try:
+                on_part(part)
+            except Exception:
+                log.exception("a part of a job's result could not be used")
+            self._after()
+
     def _ended(self, submitted: Submitted, done: Done, outcome: Outcome) -> None:
         self._running.pop(submitted, None)
+        if self.is_stopped:
+            return
         if isinstance(outcome.error, JobFailedError):
             log.error("%s", outcome.error)
         try:
@@ -96,18 +131,19 @@ class Worker:
         except Exception:
             log.exception("the end of a %s job failed", submitted.job.kind)
         self._start_next()
+        self._after()
 
 
-def _run_in_thread(disk: Disk, submitted: Submitted) -> Outcome:
+def _run_in_thread(disk: Disk, submitted: Submitted, hand_over: OnPart) -> Outcome:
     def moved(total: int) -> None:
         submitted.bytes_moved = total
         if submitted.is_cancelled:
             raise JobStoppedError("cancelled")
 
-    return attempt(disk, submitted.job, Pace(submitted.job.bytes_per_second, moved, every_s=0.0))
+    return attempt(disk, submitted.job, Pace(submitted.job.bytes_per_second, moved, hand_over, every_s=0.0))
 
 
-def _run_in_process(submitted: Submitted, is_urgent: bool) -> Outcome:
+def _run_in_process(submitted: Submitted, is_urgent: bool, hand_over: OnPart) -> Outcome:
     command = [sys.executable, "-P", *MAIN]
     # The child finds modules where this process did, and never a stray one in the working directory.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -122,7 +158,7 @@ def _run_in_process(submitted: Submitted, is_urgent: bool) -> Outcome:
         process.kill()
     with process:  # closes the pipes and waits
         try:
-            outcome = _converse(process, submitted, is_urgent)
+            outcome = _converse(process, submitted, is_urgent, hand_over)
         except (OSError, EOFError, pickle.UnpicklingError):
             outcome = None
         finally:
@@ -135,7 +171,9 @@ def _run_in_process(submitted: Submitted, is_urgent: bool) -> Outcome:
     return Outcome(error=JobFailedError(f"the process of a {kind} job ended early (exit code {code})"))
 
 
-def _converse(process: subprocess.Popen[bytes], submitted: Submitted, is_urgent: bool) -> Outcome | None:
+def _converse(
+    process: subprocess.Popen[bytes], submitted: Submitted, is_urgent: bool, hand_over: OnPart
+) -> Outcome | None:
     assert process.stdin is not None
     assert process.stdout is not None
     pickle.dump((submitted.job, is_urgent), process.stdin)
@@ -144,4 +182,7 @@ def _converse(process: subprocess.Popen[bytes], submitted: Submitted, is_urgent:
         message = pickle.load(process.stdout)  # from a process of ours
         if isinstance(message, Outcome):
             return message
-        submitted.bytes_moved = message
+        if isinstance(message, Part):
+            hand_over(message.value)
+        else:
+            submitted.bytes_moved = message

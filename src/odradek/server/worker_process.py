@@ -1,6 +1,7 @@
 """The child process of ``server/worker.py``: takes one job from standard input, answers on standard output.
 
-The answer is a run of pickles: how many bytes were moved so far, now and then, and an ``Outcome`` at last.
+The answer is a run of pickles: how many bytes were moved so far, now and then, each ``Part`` of the result
+that is ready, and an ``Outcome`` at last.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from odradek.core.errors import DamageError
 from odradek.storage.disk import SystemDisk
@@ -22,12 +23,23 @@ WINDOW_S = 0.3
 LOWEST_PRIORITY = 19
 
 
+class Part(NamedTuple):
+    """A part of the result, as the job handed it over."""
+
+    value: Any
+
+
 class Pace:
     """The :class:`Meter` of a job: sleeps when it is too fast, and tells ``show`` its progress."""
 
     def __init__(
-        self, bytes_per_second: float, show: Callable[[int], None], every_s: float = PROGRESS_S
+        self,
+        bytes_per_second: float,
+        show: Callable[[int], None],
+        on_part: Callable[[Any], None],
+        every_s: float = PROGRESS_S,
     ) -> None:
+        self.hand_over = on_part
         self._rate = bytes_per_second
         self._show = show
         self._every_s = every_s
@@ -70,11 +82,12 @@ def _end_with_parent() -> None:
 
 
 def _outcome(job: Job, answers: BinaryIO) -> Outcome:
-    def show(total: int) -> None:
-        pickle.dump(total, answers)
+    def tell(message: int | Part) -> None:
+        pickle.dump(message, answers)
         answers.flush()
 
-    outcome = attempt(SystemDisk(), job, Pace(job.bytes_per_second, show))
+    pace = Pace(job.bytes_per_second, tell, lambda part: tell(Part(part)))
+    outcome = attempt(SystemDisk(), job, pace)
     if outcome.error is None or isinstance(outcome.error, DamageError | OSError | JobFailedError):
         return outcome
     error = outcome.error  # of a type that may not survive the way

@@ -21,14 +21,18 @@ class LogConfig:
     compression_gzip_level: int = -1
     compression_lz4_level: int = 9
     compression_zstd_level: int = 3
+    delete_retention_ms: int = 86_400_000
     file_delete_delay_ms: int = 60_000
     flush_messages: int = 1
     flush_ms: int = UNLIMITED
     index_interval_bytes: int = 4096
+    max_compaction_lag_ms: int = UNLIMITED
     max_message_bytes: int = 1_048_588
     message_timestamp_type: str = "CreateTime"
     message_timestamp_before_max_ms: int = UNLIMITED
     message_timestamp_after_max_ms: int = 3_600_000
+    min_cleanable_dirty_ratio: float = 0.5
+    min_compaction_lag_ms: int = 0
     retention_bytes: int = -1
     retention_ms: int = 604_800_000
     segment_bytes: int = 1 << 30
@@ -58,6 +62,13 @@ class LogConfig:
     def is_deleted(self) -> bool:
         """Whether old segments are deleted by time and size."""
         return "delete" in self.cleanup_policy
+
+    @property
+    def longest_segment_ms(self) -> int:
+        """``segment.ms``; what is to be compacted by a certain age must leave the active segment by then."""
+        if self.is_compacted and self.max_compaction_lag_ms > 0:
+            return min(self.segment_ms, self.max_compaction_lag_ms)
+        return self.segment_ms
 
     @property
     def is_strict(self) -> bool:

@@ -23,7 +23,7 @@ from odradek.storage.disk import Disk
 
 UNLIMITED_RATE = float("inf")
 
-KINDS: dict[str, str] = {}
+KINDS: dict[str, str] = {"compact": "odradek.storage.compact_job:compact"}
 """Kind of a job → "module:function", imported when it is first asked for."""
 
 
@@ -57,9 +57,19 @@ class Meter(Protocol):
     def moved(self, count: int, /) -> None:
         """``count`` more bytes were read or written. Keeps the job to its rate; raises JobStoppedError."""
 
+    def hand_over(self, part: Any, /) -> None:
+        """A part of the result is ready, and may be used while the job goes on."""
+
+
+def ignore_part(part: Any) -> None:
+    """For jobs that hand nothing over."""
+
 
 class Unmetered:
-    """For whoever does a job by hand."""
+    """For whoever does a job by hand; ``on_part`` gets its parts."""
+
+    def __init__(self, on_part: Callable[[Any], None] = ignore_part) -> None:
+        self.hand_over = on_part
 
     def moved(self, count: int, /) -> None:
         pass
@@ -83,10 +93,12 @@ class Submitted:
 
 
 class JobRunner(Protocol):
-    """Does jobs somewhere else. ``done`` is called once for each, where state may be changed (in the loop),
-    and not any more when the runner has stopped."""
+    """Does jobs somewhere else. ``on_part`` is called with each part that the job hands over, then ``done``
+    once, both where state may be changed (in the loop), and neither when the runner has stopped."""
 
-    def submit(self, job: Job, done: Callable[[Outcome], None]) -> Submitted: ...
+    def submit(
+        self, job: Job, done: Callable[[Outcome], None], on_part: Callable[[Any], None] = ...
+    ) -> Submitted: ...
 
 
 class JobQueue:
@@ -94,23 +106,25 @@ class JobQueue:
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
-        self._waiting: deque[tuple[Submitted, Callable[[Outcome], None]]] = deque()
+        self._waiting: deque[tuple[Submitted, Callable[[Outcome], None], Callable[[Any], None]]] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def submit(self, job: Job, done: Callable[[Outcome], None]) -> Submitted:
+    def submit(
+        self, job: Job, done: Callable[[Outcome], None], on_part: Callable[[Any], None] = ignore_part
+    ) -> Submitted:
         submitted = Submitted(job)
-        self._waiting.append((submitted, done))
+        self._waiting.append((submitted, done, on_part))
         return submitted
 
     def run_next(self) -> None:
         """Do the oldest job and call back; ``IndexError`` when there is none."""
-        submitted, done = self._waiting.popleft()
+        submitted, done, on_part = self._waiting.popleft()
         if submitted.is_cancelled:
             done(Outcome(error=JobStoppedError("cancelled")))
         else:
-            done(attempt(self._disk, submitted.job, Unmetered()))
+            done(attempt(self._disk, submitted.job, Unmetered(on_part)))
 
 
 def perform(disk: Disk, job: Job, meter: Meter) -> Any:

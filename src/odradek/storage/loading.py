@@ -14,6 +14,7 @@ from odradek.storage.disk import Disk, write_all
 from odradek.storage.log import Log
 from odradek.storage.recovery import recover, write_again
 from odradek.storage.segment import Segment
+from odradek.storage.swap import finish_swaps
 from odradek.storage.volume import Volume
 
 UNKNOWN_OFFSET = -1
@@ -141,7 +142,7 @@ def _list_files(disk: Disk, folder: str, now_ms: int) -> tuple[list[Segment], li
     """The segments and the offsets of the snapshots in a folder; leftovers are removed."""
     found = [entry.name for entry in disk.entries(folder)]
     if any(name.endswith(names.SWAP) for name in found):
-        _finish_swaps(disk, folder, found)
+        finish_swaps(disk, folder, found)
         found = [entry.name for entry in disk.entries(folder)]
     sizes: dict[int, int] = {}
     others: list[tuple[int, str]] = []
@@ -163,26 +164,6 @@ def _list_files(disk: Disk, folder: str, now_ms: int) -> tuple[list[Segment], li
         Segment(disk, folder, base, sizes[base], now_ms, is_active=base == bases[-1]) for base in bases
     ]
     return segments, kept
-
-
-def _finish_swaps(disk: Disk, folder: str, found: list[str]) -> None:
-    """Finish what an interrupted compaction had already decided: ``.swap`` files replace what they cover."""
-    swaps = [name for name in found if name.endswith(names.SWAP)]
-    covered: list[tuple[int, int]] = []
-    for name in swaps:
-        parsed = names.parse_file_name(name.removesuffix(names.SWAP))
-        if parsed is not None and parsed[1] == names.LOG:
-            size = disk.file_size(f"{folder}/{name}")
-            swap = Segment(disk, folder, parsed[0], size, 0, is_active=False, suffix=names.SWAP)
-            covered.append((parsed[0], swap.end_by_walking()))
-            swap.close()
-    for name in found:
-        parsed = names.parse_file_name(name)
-        if parsed is not None and any(start <= parsed[0] < end for start, end in covered):
-            disk.remove(f"{folder}/{name}")
-    for name in swaps:
-        disk.rename(f"{folder}/{name}", f"{folder}/{name.removesuffix(names.SWAP)}")
-    disk.sync_folder(folder)
 
 
 def _read_topic_id(disk: Disk, folder: str) -> TopicId:

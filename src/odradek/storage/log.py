@@ -323,7 +323,7 @@ class Log(LogFiles):
         """Segment, start, end and next offset of what may be read from a place below ``upper_offset``."""
         if segment is not self.active:
             self.volume.touch(segment)
-        if start >= segment.size and segment is not self.active:
+        while start >= segment.size and segment is not self.active:
             segment, start = self._successor(segment), 0
         committed, at_segment, position = self._committed
         if segment is self.active:

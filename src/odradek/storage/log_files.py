@@ -1,5 +1,7 @@
 """What happens to a log's files: made ready, rolled, cut at either end, closed."""
 
+import contextlib
+
 from odradek.core.errors import ApiError, DamageError, ErrorCode
 from odradek.storage import names
 from odradek.storage.disk import write_all
@@ -20,6 +22,7 @@ class LogFiles(LogState):
             segment.open()
             if not segment.are_indexes_loaded:
                 segment.load_times()
+                segment.load_first_timestamp()
                 _ = segment.time_index
                 found = segment.next_offset()
                 if found != self.log_end_offset:
@@ -138,17 +141,36 @@ class LogFiles(LogState):
             self.request_flush()
 
     def _remove_files(self, segment: Segment) -> None:
-        disk = self.volume.disk
         segment.close()
         paths = segment.file_names()
         end_offset = self.segments[0].base_offset
         for offset in [offset for offset in self._snapshots if offset < end_offset]:
-            self._snapshots.remove(offset)
-            paths.append(f"{self.folder}/{names.file_name(offset, names.SNAPSHOT)}")
+            paths.append(self._forget_snapshot(offset))
+        self.set_aside(paths)
+
+    def _forget_snapshot(self, offset: int) -> str:
+        self._snapshots.remove(offset)
+        return f"{self.folder}/{names.file_name(offset, names.SNAPSHOT)}"
+
+    def set_aside(self, paths: list[str]) -> None:
+        """Give files that are out of use the suffix ``.deleted``; they go after ``file.delete.delay.ms``."""
+        disk = self.volume.disk
         for path in paths:
-            if disk.exists(path):
+            with contextlib.suppress(FileNotFoundError):
                 disk.rename(path, path + names.DELETED)
                 self.volume.garbage.append((path + names.DELETED, self.config.file_delete_delay_ms))
+
+    def replace_segments(self, number: int, count: int, new: Segment) -> None:
+        """Let ``new``, whose files are in place, stand for ``count`` sealed segments from ``number`` on."""
+        old = self.segments[number : number + count]
+        self.segments[number : number + count] = [new]
+        vanished = {segment.base_offset for segment in old[1:]}
+        self.set_aside([self._forget_snapshot(one) for one in self._snapshots if one in vanished])
+        self._places.clear()
+        if self._committed[1] in old:
+            self._committed = (-1, self.active, 0)
+        self._pending_folders.add(self.folder)
+        self.request_flush()
 
     def truncate_to(self, offset: int) -> None:
         """Forget everything from ``offset`` on; a batch that holds it goes as a whole.

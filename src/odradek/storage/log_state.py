@@ -295,7 +295,7 @@ class LogState:
         if active.first_timestamp < 0 or active.is_index_full(config.segment_index_bytes):
             self._roll_after = _ALWAYS
         else:
-            self._roll_after = active.first_timestamp + config.segment_ms - active.roll_jitter_ms
+            self._roll_after = active.first_timestamp + config.longest_segment_ms - active.roll_jitter_ms
 
     def _must_roll(self, size: int, max_timestamp: int, last_offset: int, now_ms: int) -> bool:
         """Whether a batch of ``size`` bytes belongs in a new segment (``LogSegment.shouldRoll``)."""
@@ -308,7 +308,7 @@ class LogState:
             waited_ms = now_ms - active.created_ms
         return (
             active.size + size > config.segment_bytes
-            or waited_ms > config.segment_ms - active.roll_jitter_ms
+            or waited_ms > config.longest_segment_ms - active.roll_jitter_ms
             or last_offset > self._roll_offset
             or active.is_index_full(config.segment_index_bytes)
         )

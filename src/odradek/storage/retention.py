@@ -16,11 +16,16 @@ class RetentionPlan(NamedTuple):
 
 
 def retention_plan(log: Log, now_ms: int) -> RetentionPlan | None:
-    """What is due at ``now_ms``, None when nothing is. Only what is committed is ever deleted."""
+    """What is due at ``now_ms``, None when nothing is. Only what is committed is ever deleted.
+
+    Segments that lie below the log's start go whatever the policy.
+    """
     segments = log.segments
     count = 0
+    while count + 1 < len(segments) and segments[count + 1].base_offset <= log.log_start_offset:
+        count += 1
     if log.config.is_deleted:
-        count = max(_count_old(log, now_ms), _count_beyond_size(log))
+        count = max(count, _count_old(log, now_ms), _count_beyond_size(log))
     while count > 0 and _end_offset(log, count - 1) > log.high_watermark:
         count -= 1
     if count == 0:
@@ -37,7 +42,8 @@ def _count_old(log: Log, now_ms: int) -> int:
     if retention_ms < 0:
         return 0
     for number, segment in enumerate(log.segments):
-        if segment.size == 0 or now_ms - segment.youngest_ms() <= retention_ms:
+        is_empty_end = segment is log.active and segment.size == 0
+        if is_empty_end or now_ms - segment.youngest_ms() <= retention_ms:
             return number
     return len(log.segments)
 
@@ -47,8 +53,11 @@ def _count_beyond_size(log: Log) -> int:
     if retention_bytes < 0:
         return 0
     excess = log.size - retention_bytes
+    if excess < 0:
+        return 0
     for number, segment in enumerate(log.segments):
-        if segment.size == 0 or excess < segment.size:
+        is_empty_end = segment is log.active and segment.size == 0
+        if is_empty_end or excess < segment.size:
             return number
         excess -= segment.size
     return len(log.segments)

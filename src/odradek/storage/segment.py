@@ -318,12 +318,18 @@ class Segment:
         return written
 
     def load_times(self) -> None:
-        """Find the first batch's timestamp and the youngest one, if they are not known yet."""
+        """Find the youngest timestamp, if it is not known yet."""
         if self.max_timestamp == UNKNOWN_TIMESTAMP:
             self._load_time_index()
+
+    def load_first_timestamp(self) -> None:
+        """Find the first batch's timestamp, if it is not known yet."""
         if self.first_timestamp == UNKNOWN_TIMESTAMP:
+            was_closed = self.fd == _CLOSED
             header = self.read(0, HEADER_SIZE) if self.size >= HEADER_SIZE else None
             self.first_timestamp = int.from_bytes(header[35:43], "big", signed=True) if header else -1
+            if was_closed:
+                self.close_file()
 
     # -- finding batches
 

@@ -5,6 +5,7 @@ Source: ``LogManager``; FORMAT.md has the files.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import cast
@@ -56,6 +57,7 @@ class LogStore:
         "_lock",
         "_stale",
         "broker_epoch",
+        "cleaner_points",
         "cluster_id",
         "directory_id",
         "disk",
@@ -72,6 +74,8 @@ class LogStore:
         self.volume = volume
         self.disk = volume.disk
         self.logs: dict[TopicPartition, Log] = {}
+        self.cleaner_points: dict[TopicPartition, int] = {}
+        """Up to where compacted logs are clean."""
         self.cluster_id = self.directory_id = ""
         self.node_id = -1
         self.was_clean = False
@@ -159,6 +163,8 @@ class LogStore:
         self._take_clean_marker()
         recovery_points = self._read_offsets(names.RECOVERY_POINTS)
         starts = self._read_offsets(names.LOG_STARTS)
+        with contextlib.suppress(StartupError):  # without it, logs are compacted from their beginning
+            self.cleaner_points = self._read_offsets(names.CLEANER_POINTS)
         partitions = []
         for entry in self.disk.entries(self.folder):
             if entry.name == names.KAFKA_METADATA_FOLDER:
@@ -246,6 +252,7 @@ class LogStore:
     def delete(self, topic_partition: TopicPartition) -> None:
         """Take a log out of use; its folder is renamed now and removed by :meth:`collect_garbage`."""
         log = self.logs.pop(topic_partition)
+        self.cleaner_points.pop(topic_partition, None)
         self._stale.add(topic_partition)
         log.leave()
         unique = self.volume.randomness.randbytes(16).hex()
@@ -331,6 +338,13 @@ class LogStore:
             (f"{self.folder}/{names.HIGH_WATERMARKS}", encode_offsets(watermarks)),
         ]
         return [self.volume.checkpoint_write(path, content) for path, content in files]
+
+    def cleaner_checkpoint_write(self) -> Callable[[], None]:
+        """A call that writes up to where logs are clean, in any thread. It raises ``OSError``."""
+        points = {
+            partition: offset for partition, offset in self.cleaner_points.items() if partition in self.logs
+        }
+        return self.volume.checkpoint_write(f"{self.folder}/{names.CLEANER_POINTS}", encode_offsets(points))
 
     def _recovery_point_checkpoint(self) -> tuple[str, bytes]:
         points = {log.topic_partition: log.recovery_point for log in self.logs.values()}

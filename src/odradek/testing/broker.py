@@ -204,7 +204,9 @@ class _Running:
             self._is_up.set()
             return
         try:
-            self.node = self._loop.run_until_complete(Node.start(broker_config(overrides)))
+            self.node = self._loop.run_until_complete(
+                Node.start(broker_config(overrides), uses_processes=False)
+            )
         except BaseException as error:
             self._failure = error
             self._loop.close()

@@ -17,7 +17,7 @@ from odradek.server.worker import Worker
 from odradek.server.worker_process import Pace
 from odradek.storage import jobs
 from odradek.storage.disk import Disk
-from odradek.storage.jobs import Job, JobFailedError, JobStoppedError, Meter, Outcome, Submitted
+from odradek.storage.jobs import Job, JobFailedError, JobStoppedError, Meter, Outcome, Submitted, ignore_part
 
 RUN = """
 from odradek.storage import jobs
@@ -30,6 +30,7 @@ worker_process.main()
 def play(disk: Disk, argument: tuple[str, object], meter: Meter) -> object:
     word, value = argument
     if word == "return":
+        meter.hand_over([value])
         print("what a job prints does not get into its answer")
         return value
     if word == "raise":
@@ -52,11 +53,17 @@ def kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("odradek.server.worker.MAIN", ["-c", RUN])
 
 
-async def one(argument: tuple[str, object], *, is_urgent: bool = False, in_processes: bool = True) -> Outcome:
+async def one(
+    argument: tuple[str, object],
+    *,
+    is_urgent: bool = False,
+    in_processes: bool = True,
+    on_part: Callable[[object], None] = ignore_part,
+) -> Outcome:
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[Outcome] = loop.create_future()
     worker = Worker(loop, is_urgent=is_urgent, in_processes=in_processes)
-    worker.submit(Job("play", argument), outcome.set_result)
+    worker.submit(Job("play", argument), outcome.set_result, on_part)
     try:
         return await asyncio.wait_for(outcome, 20)
     finally:
@@ -65,10 +72,13 @@ async def one(argument: tuple[str, object], *, is_urgent: bool = False, in_proce
 
 @pytest.mark.parametrize("in_processes", [True, False])
 def test_results_and_errors(in_processes: bool) -> None:
+    parts: list[object] = []
+
     def outcome(word: str, value: object) -> Outcome:
-        return asyncio.run(one((word, value), in_processes=in_processes))
+        return asyncio.run(one((word, value), in_processes=in_processes, on_part=parts.append))
 
     assert outcome("return", {"a": [1, b"2"]}) == Outcome({"a": [1, b"2"]})
+    assert parts == [[{"a": [1, b"2"]}]], "handed over before the end"
     damage = outcome("raise", DamageError("/x.log", 61, "CRC")).error
     assert isinstance(damage, DamageError)
     assert (damage.path, damage.position, damage.reason) == ("/x.log", 61, "CRC")
@@ -152,7 +162,7 @@ def test_a_child_ends_when_its_broker_is_killed(tmp_path: Path) -> None:
 
 def test_pace() -> None:
     shown: list[int] = []
-    pace = Pace(1_000_000, shown.append, every_s=0.0)
+    pace = Pace(1_000_000, shown.append, ignore_part, every_s=0.0)
     started = time.monotonic()
     for _ in range(10):
         pace.moved(10_000)

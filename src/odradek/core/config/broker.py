@@ -33,6 +33,13 @@ _PLAIN = (
     "group.max.session.timeout.ms",
     "group.max.size",
     "group.min.session.timeout.ms",
+    "log.cleaner.backoff.ms",
+    "log.cleaner.dedupe.buffer.size",
+    "log.cleaner.enable",
+    "log.cleaner.io.buffer.load.factor",
+    "log.cleaner.io.max.bytes.per.second",
+    "log.cleaner.threads",
+    "log.retention.check.interval.ms",
     "max.connection.creation.rate",
     "max.connections",
     "max.connections.per.ip",
@@ -89,7 +96,14 @@ class BrokerConfig:
         "group_max_size",
         "group_min_session_timeout_ms",
         "listeners",
+        "log_cleaner_backoff_ms",
+        "log_cleaner_dedupe_buffer_size",
+        "log_cleaner_enable",
+        "log_cleaner_io_buffer_load_factor",
+        "log_cleaner_io_max_bytes_per_second",
+        "log_cleaner_threads",
         "log_dir",
+        "log_retention_check_interval_ms",
         "max_connection_creation_rate",
         "max_connections",
         "max_connections_per_ip",
@@ -139,6 +153,13 @@ class BrokerConfig:
     group_max_session_timeout_ms: int
     group_max_size: int
     group_min_session_timeout_ms: int
+    log_cleaner_backoff_ms: int
+    log_cleaner_dedupe_buffer_size: int
+    log_cleaner_enable: bool
+    log_cleaner_io_buffer_load_factor: float
+    log_cleaner_io_max_bytes_per_second: float
+    log_cleaner_threads: int
+    log_retention_check_interval_ms: int
     max_connection_creation_rate: int
     """Per second; above it, connections wait before they are read."""
     max_connections: int

@@ -33,6 +33,16 @@ IMPLEMENTED = {
     "group.min.session.timeout.ms": "Shortest session timeout a member may ask for.",
     "listener.security.protocol.map": "Security protocol of each listener name; PLAINTEXT is what is served.",
     "listeners": "Where connections are accepted.",
+    "log.cleaner.backoff.ms": "How long to wait for a log that is dirty enough to be compacted.",
+    "log.cleaner.dedupe.buffer.size": "Memory for the keys of all logs that are being compacted.",
+    "log.cleaner.delete.retention.ms": "Default of the topics' delete.retention.ms.",
+    "log.cleaner.enable": "Whether topics with cleanup.policy=compact are compacted.",
+    "log.cleaner.io.buffer.load.factor": "How much of log.cleaner.dedupe.buffer.size is used.",
+    "log.cleaner.io.max.bytes.per.second": "Most bytes that one compaction reads and writes in a second.",
+    "log.cleaner.max.compaction.lag.ms": "Default of the topics' max.compaction.lag.ms.",
+    "log.cleaner.min.cleanable.ratio": "Default of the topics' min.cleanable.dirty.ratio.",
+    "log.cleaner.min.compaction.lag.ms": "Default of the topics' min.compaction.lag.ms.",
+    "log.cleaner.threads": "How many logs are compacted at a time, each by a process.",
     "log.cleanup.policy": "Default of the topics' cleanup.policy.",
     "log.dir": "Used when log.dirs is not set.",
     "log.dirs": "The data folder; exactly one.",
@@ -48,6 +58,7 @@ IMPLEMENTED = {
     "log.retention.hours": "Default of the topics' retention.ms, in hours.",
     "log.retention.minutes": "Default of the topics' retention.ms, in minutes.",
     "log.retention.ms": "Default of the topics' retention.ms.",
+    "log.retention.check.interval.ms": "How often old segments are looked for.",
     "log.roll.hours": "Default of the topics' segment.ms, in hours.",
     "log.roll.jitter.hours": "Default of the topics' segment.jitter.ms, in hours.",
     "log.roll.jitter.ms": "Default of the topics' segment.jitter.ms.",
@@ -163,13 +174,10 @@ ACCEPTED = {
     "Producers are looked through every ten minutes.": "producer.id.expiration.check.interval.ms",
     "Transactions are loaded in slices of time.": "transaction.state.log.load.buffer.size",
     "Two-phase commit (KIP-939) is not released by Kafka 4.3.": "transaction.two.phase.commit.enable",
-    "Compaction does not run yet: every record is kept.": """
-        log.cleaner.backoff.ms log.cleaner.dedupe.buffer.size log.cleaner.delete.retention.ms
-        log.cleaner.enable log.cleaner.io.buffer.load.factor log.cleaner.io.buffer.size
-        log.cleaner.io.max.bytes.per.second log.cleaner.max.compaction.lag.ms
-        log.cleaner.min.cleanable.ratio log.cleaner.min.compaction.lag.ms log.cleaner.threads
-        log.initial.task.delay.ms log.local.retention.bytes log.local.retention.ms""",
-    "Retention runs every five minutes.": "log.retention.check.interval.ms",
+    "Compaction reads and writes a megabyte at a time.": "log.cleaner.io.buffer.size",
+    "There is no remote storage, so nothing is kept locally for a shorter time.": """
+        log.local.retention.bytes log.local.retention.ms""",
+    "Cleaning begins when the broker has started.": "log.initial.task.delay.ms",
     "Checkpoints are written every minute and on a clean stop.": """
         log.dir.failure.timeout.ms log.flush.offset.checkpoint.interval.ms
         log.flush.start.offset.checkpoint.interval.ms log.preallocate""",

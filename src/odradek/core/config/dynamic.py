@@ -49,6 +49,11 @@ _FIXED_AT_START = frozenset(
     {
         "listener.security.protocol.map",
         "listeners",
+        "log.cleaner.backoff.ms",
+        "log.cleaner.dedupe.buffer.size",
+        "log.cleaner.io.buffer.load.factor",
+        "log.cleaner.io.max.bytes.per.second",
+        "log.cleaner.threads",
         "max.connections",
         "max.connections.per.ip",
         "producer.id.expiration.ms",

@@ -1,0 +1,216 @@
+"""Compaction of topics with ``cleanup.policy=compact``: which log is next, and what becomes of its pass.
+
+The work is a job (``storage/compact_job.py``); here only finished segments are swapped in. A pass that fails
+is tried again later, but for a damaged batch: that log is left as it is and cleaned no more.
+Source: ``LogCleaner``, ``LogCleanerManager``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from odradek.broker.maintenance import Chore
+from odradek.core.clock import Clock
+from odradek.core.config.broker import BrokerConfig
+from odradek.core.errors import ApiError, DamageError
+from odradek.core.ids import TopicPartition
+from odradek.storage.compaction import Dirt, measure_dirt, plan_compaction
+from odradek.storage.jobs import Job, JobRunner, JobStoppedError, Outcome, Submitted
+from odradek.storage.log import Log
+from odradek.storage.store import LogStore
+from odradek.storage.swap import discard, remove_unfinished, swap_in
+
+if TYPE_CHECKING:
+    from odradek.storage.compact_job import CleanedSegment, CompactionResult
+
+log = logging.getLogger("odradek.cleaner")
+
+RETRY_MS = 60_000
+"""How long a log rests whose pass has failed, so that others get their turn."""
+
+WhenFlushed = Callable[[Callable[[bool], None]], None]
+
+
+class Pass:
+    """One log under way. ``submitted`` tells how far it is."""
+
+    __slots__ = ("dirt", "is_complete", "started_ms", "submitted")
+
+    def __init__(self, dirt: Dirt, started_ms: int) -> None:
+        self.dirt = dirt
+        self.started_ms = started_ms
+        self.submitted: Submitted | None = None
+        self.is_complete = True
+        """Every finished segment could be swapped in."""
+
+    @property
+    def share(self) -> float:
+        """How much of it is done, 0 to 1, about."""
+        if self.submitted is None or not self.submitted.job.size:
+            return 0.0
+        return min(self.submitted.bytes_moved / self.submitted.job.size, 1.0)
+
+
+class Cleaner:
+    """Chooses, follows and concludes passes.
+
+    ``passes`` are those under way; ``uncleanable`` says why a log is cleaned no more; ``dirtiest_ratio`` is
+    that of the last look. Without a runner (``jobs``), which the server gives it, nothing is cleaned.
+    """
+
+    def __init__(
+        self, store: LogStore, config: BrokerConfig, clock: Clock, when_flushed: WhenFlushed
+    ) -> None:
+        self.jobs: JobRunner | None = None
+        self.passes: dict[Log, Pass] = {}
+        self.uncleanable: dict[Log, DamageError] = {}
+        self.dirtiest_ratio = 0.0
+        self._store = store
+        self._config = config
+        self._clock = clock
+        self._when_flushed = when_flushed
+        self._next_look_ms = clock.monotonic_ms() + config.log_cleaner_backoff_ms
+        self._resting: dict[Log, int] = {}
+        """Until when (monotonic) a log is left alone."""
+        self._chores: list[Chore] = []
+
+    def run(self) -> list[Chore]:
+        """Called about once a second: starts what is due; returns what should run in some thread."""
+        for current in self.passes.values():
+            if current.submitted is not None and not _is_wanted(current.dirt.log):
+                current.submitted.cancel()
+        now_ms = self._clock.monotonic_ms()
+        if now_ms >= self._next_look_ms and self._config.log_cleaner_enable:
+            while self.jobs is not None and len(self.passes) < self._config.log_cleaner_threads:
+                dirt = self._filthiest(now_ms)
+                if dirt is None:
+                    self._next_look_ms = now_ms + self._config.log_cleaner_backoff_ms
+                    break
+                self._start(dirt, self.jobs)
+        chores, self._chores = self._chores, []
+        return chores
+
+    # -- choosing
+
+    def _filthiest(self, now_ms: int) -> Dirt | None:
+        self._forget_deleted(now_ms)
+        due: list[Dirt] = []
+        self.dirtiest_ratio = 0.0
+        for candidate in self._store.logs.values():
+            if _is_wanted(candidate) and self._may_start(candidate):
+                dirt = self._measure(candidate)
+                if dirt is not None:
+                    self.dirtiest_ratio = max(self.dirtiest_ratio, dirt.ratio)
+                    if dirt.is_due:
+                        due.append(dirt)
+        return max(due, key=lambda dirt: dirt.ratio, default=None)
+
+    def _may_start(self, candidate: Log) -> bool:
+        return (
+            candidate not in self.passes
+            and candidate not in self.uncleanable
+            and candidate not in self._resting
+        )
+
+    def _forget_deleted(self, now_ms: int) -> None:
+        logs = self._store.logs
+        self._resting = {one: until_ms for one, until_ms in self._resting.items() if until_ms > now_ms}
+        self.uncleanable = {
+            one: error for one, error in self.uncleanable.items() if logs.get(one.topic_partition) is one
+        }
+
+    def _measure(self, candidate: Log) -> Dirt | None:
+        partition = candidate.topic_partition
+        try:
+            return measure_dirt(candidate, self._store.cleaner_points.get(partition), self._clock.now_ms())
+        except (DamageError, OSError, ApiError) as error:
+            self._failed(candidate, error)
+            return None
+
+    def _start(self, dirt: Dirt, jobs: JobRunner) -> None:
+        config = self._config
+        memory_bytes = config.log_cleaner_dedupe_buffer_size // config.log_cleaner_threads
+        try:
+            plan = plan_compaction(
+                dirt, self._clock.now_ms(), memory_bytes, config.log_cleaner_io_buffer_load_factor
+            )
+        except (DamageError, OSError, ApiError) as error:
+            self._failed(dirt.log, error)
+            return
+        size = dirt.cleanable_bytes + 2 * (dirt.clean_bytes + dirt.cleanable_bytes)
+        job = Job("compact", plan, size, config.log_cleaner_io_max_bytes_per_second)
+        current = self.passes[dirt.log] = Pass(dirt, self._clock.monotonic_ms())
+        current.submitted = jobs.submit(
+            job, lambda outcome: self._done(current, outcome), lambda part: self._take(current, part)
+        )
+        log.info(
+            "compacting %s: offsets %d to %d are dirty, %.0f %% of %.1f MB",
+            *(dirt.log.topic_partition, dirt.first_dirty_offset, dirt.upper_offset, 100 * dirt.ratio),
+            (dirt.clean_bytes + dirt.cleanable_bytes) / 1e6,
+        )
+
+    # -- concluding
+
+    def _take(self, current: Pass, part: CleanedSegment) -> None:
+        """A segment is finished."""
+        target = current.dirt.log
+        try:
+            if _is_wanted(target) and swap_in(target, part):
+                return
+            discard(target.volume.disk, target.folder, part)
+        except OSError as error:
+            log.warning("a compacted segment of %s cannot be put in place: %s", target.topic_partition, error)
+        current.is_complete = False
+
+    def _done(self, current: Pass, outcome: Outcome) -> None:
+        target = current.dirt.log
+        self.passes.pop(target, None)
+        self._next_look_ms = self._clock.monotonic_ms()
+        if isinstance(outcome.error, JobStoppedError) or (outcome.error and not _is_wanted(target)):
+            self._clear_up(target)
+        elif outcome.error is not None:
+            self._failed(target, outcome.error)
+        elif current.is_complete:
+            self._report(current, outcome.result)
+            self._when_flushed(lambda is_durable: self._note(target, outcome.result, is_durable))
+        else:
+            self._resting[target] = self._next_look_ms + RETRY_MS
+
+    def _note(self, target: Log, result: CompactionResult, is_durable: bool) -> None:
+        """The swaps are on disk: only now may a start believe that the log is clean so far."""
+        partition: TopicPartition = target.topic_partition
+        if is_durable and target.offline is None and self._store.logs.get(partition) is target:
+            self._store.cleaner_points[partition] = result.next_dirty_offset
+            self._chores.append(self._store.cleaner_checkpoint_write())
+
+    def _failed(self, target: Log, error: Exception) -> None:
+        self._clear_up(target)
+        if isinstance(error, DamageError):
+            self.uncleanable[target] = error
+            log.error(
+                "%s is not compacted any more, its segments stay as they are: %s",
+                target.topic_partition,
+                error,
+            )
+            return
+        self._resting[target] = self._clock.monotonic_ms() + RETRY_MS
+        log.warning("%s could not be compacted, will be tried again: %s", target.topic_partition, error)
+
+    def _clear_up(self, target: Log) -> None:
+        if target.offline is None:
+            self._chores.append(lambda: remove_unfinished(target.volume.disk, target.folder))
+
+    def _report(self, current: Pass, result: CompactionResult) -> None:
+        seconds = max(self._clock.monotonic_ms() - current.started_ms, 1) / 1000
+        log.info(
+            "compacted %s up to offset %d: %.1f → %.1f MB, %d → %d records, %d keys, in %.1f s (%.1f MB/s)",
+            *(current.dirt.log.topic_partition, result.next_dirty_offset),
+            *(result.bytes_read / 1e6, result.bytes_written / 1e6, result.records_read, result.records_kept),
+            *(result.keys, seconds, result.bytes_read / 1e6 / seconds),
+        )
+
+
+def _is_wanted(candidate: Log) -> bool:
+    return candidate.offline is None and candidate.config.is_compacted
