@@ -22,6 +22,18 @@ FOUND = {
 """What went wrong once → a seed that showed it. The fixes have unit tests of their own."""
 
 
+COMPACTING_SEEDS = 40
+COMPACTING = {
+    "log.cleaner.backoff.ms": "500",
+    "log.cleaner.min.cleanable.ratio": "0.01",
+    "log.roll.ms": "700",
+}
+
+
+def simulate_compacting(seed: int) -> Result:
+    return Simulation(seed, run_ms=9_000, overrides=COMPACTING).run()
+
+
 def simulate(seed: int) -> Result:
     return Simulation(seed).run()
 
@@ -31,6 +43,16 @@ def test_some_hundred_seeds() -> None:
     with get_context("spawn").Pool(os.cpu_count()) as pool:
         failed = [result for result in pool.imap_unordered(simulate, range(SEEDS)) if result.problems]
     assert not failed, "\n\n".join(map(describe, failed[:3]))
+
+
+@pytest.mark.timeout(300)
+def test_seeds_with_busy_compaction() -> None:
+    """Of the groups' commits, with crashes and power cuts at any step of it."""
+    with get_context("spawn").Pool(os.cpu_count()) as pool:
+        results = list(pool.imap_unordered(simulate_compacting, range(COMPACTING_SEEDS)))
+    failed = [result for result in results if result.problems]
+    assert not failed, "\n\n".join(map(describe, failed[:3]))
+    assert sum("compacted __consumer_offsets" in line for result in results for line in result.trace) > 100
 
 
 @pytest.mark.parametrize("finding", FOUND)

@@ -13,6 +13,7 @@ from odradek.records.control import build_marker
 from odradek.records.record import Record, read_records
 from odradek.storage.config import LogConfig
 from odradek.storage.log import COORDINATOR, Log
+from odradek.storage.producers import Vouched
 from odradek.storage.store import LogStore
 from odradek.testing.clock import FakeClock
 
@@ -78,7 +79,7 @@ class Writer:
             options["base_sequence"] = self.sequences[producer_id]
             self.sequences[producer_id] += len(drawn)
         data = memoryview(build_batch(made, **options))  # type: ignore[arg-type]
-        self.log.append(data, self.now_ms, leader_epoch=0, verified=True)
+        self.log.append(data, self.now_ms, leader_epoch=0, vouched=Vouched.VERIFIED)
 
     def _end(self, producer_id: int, commit: bool) -> None:
         if producer_id in self.open:

@@ -333,6 +333,10 @@ class SimulatedDisk:
         self._call("stat", path)
         return self._file(path).modified_ms
 
+    def set_modified_ms(self, path: str, modified_ms: int) -> None:
+        self._call("set_modified", path)
+        self._file(path).modified_ms = modified_ms
+
     def exists(self, path: str) -> bool:
         self._call("stat", path)
         return self.volume.find(path) is not None

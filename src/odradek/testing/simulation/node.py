@@ -12,6 +12,7 @@ from odradek.broker.requests import Answer, Session
 from odradek.cluster.file_store import FileMetadataStore
 from odradek.core.config.broker import broker_config
 from odradek.core.errors import DamageError, StartupError
+from odradek.storage.jobs import JobQueue
 from odradek.storage.store import LogStore
 from odradek.testing.simulation.disk import PowerCut, SimulatedDisk, Volume
 from odradek.testing.simulation.loop import Loop
@@ -21,6 +22,8 @@ from odradek.testing.simulation.trace import Trace
 FOLDER = "/data"
 LINGER_MS = 100
 HOUSEKEEPING_MS = 1_000
+JOB_MS = 20
+"""How long a job takes: all of it happens at its end."""
 _WAITING_CALLS = frozenset({"sync_data", "sync_file_system"})
 """Calls in which the flusher's thread waits, holding no lock."""
 
@@ -37,6 +40,7 @@ class Node:
         self.config = broker_config({"log.dirs": FOLDER, **overrides})
         self.broker: Broker | None = None
         self.disk = SimulatedDisk(self.volume, rng)
+        self._jobs = JobQueue(self.disk)
         self.is_paused = False
         self.lives = 0
         self.offline: dict[str, str] = {}
@@ -81,6 +85,7 @@ class Node:
             self.crash(cuts_power=False)
             return False
         self.broker.timers.on_earlier = self._arm_timer
+        self.broker.cleaner.jobs = self._jobs = JobQueue(self.disk)
         self._note_offline()
         self._later(HOUSEKEEPING_MS, self._housekeep)
         self._enter(self._arm_timer)
@@ -229,6 +234,8 @@ class Node:
         if self.rng.random() < 0.3:
             # More often than every five minutes, which no simulation lasts.
             self.broker.store.apply_retention(self.loop.now_ms())
+        if self._jobs:
+            self._later(JOB_MS, self._jobs.run_next)
         self._note_offline()
 
     def _attempt(self, chore: Callable[[], None]) -> None:
