@@ -5,11 +5,13 @@ import os
 import stat
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from odradek.cli.durations import DurationType
 from odradek.cli.errors import NOT_FOUND, CommandError
 from odradek.cli.jsonl import from_json
 from odradek.cli.lines import read_lines
@@ -18,8 +20,11 @@ from odradek.cli.output import emit, note
 from odradek.cli.progress import ProgressBar
 from odradek.client.client import Client
 from odradek.client.producer import Producer
-from odradek.core.errors import ApiError, ErrorCode
+from odradek.core.errors import ApiError, ErrorCode, OdradekError
 from odradek.records.record import Headers, Record
+
+if TYPE_CHECKING:
+    from odradek.client.transaction import Transaction
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 _ACKS = {"0": 0, "1": 1, "all": -1}
@@ -83,6 +88,18 @@ def _parse_headers(context: click.Context, parameter: click.Parameter, given: tu
     help="All to one partition, or each to the one its JSON line names.  [default: by key, as Java does]",
 )
 @click.option("-a", "--acks", type=click.Choice(tuple(_ACKS)), default="all", show_default=True)
+@click.option(
+    "--transactional-id",
+    metavar="ID",
+    help="Send everything in one transaction of this id: all of it, or nothing when it fails.",
+)
+@click.option(
+    "--transaction-timeout",
+    type=DurationType(),
+    default=60_000,
+    metavar="TIME",
+    help="How long the transaction may take.  [default: 60s]",
+)
 @click.option("-Z", "--tombstones", is_flag=True, help="Send an empty value as null.")
 @click.option(
     "-o",
@@ -100,6 +117,8 @@ def command(
     compression: str,
     partition: int | None,
     acks: str,
+    transactional_id: str | None,
+    transaction_timeout: int,
     tombstones: bool,
     output: str,
     bootstrap: str,
@@ -117,12 +136,25 @@ def command(
         if partition == _FROM_RECORD:
             raise click.UsageError("-p keep needs -i jsonl: plain lines name no partition.")
         parse = _line_parser(key_separator, partition, headers)
+    if transactional_id is not None and acks != "all":
+        raise click.UsageError("--transactional-id needs --acks all.")
     if sys.stdin.isatty():
         note(f"Type records for {topic}, one per line; Ctrl-D ends.")
     started = time.monotonic()
 
     async def work(client: Client) -> int:
-        producer = Producer(client, topic, acks=_ACKS[acks], compression=CODECS.index(compression))
+        transaction = None
+        if transactional_id is not None:
+            from odradek.client.transaction import Transaction
+
+            transaction = Transaction(client, transactional_id, transaction_timeout)
+        producer = Producer(
+            client,
+            topic,
+            acks=_ACKS[acks],
+            compression=CODECS.index(compression),
+            transaction=transaction,
+        )
         try:
             await producer.start()
         except ApiError as error:
@@ -134,7 +166,8 @@ def command(
                 f"`odradek topic create {topic}` makes it.",
                 NOT_FOUND,
             ) from error
-        await _send_all(producer, read_lines(sys.stdin.fileno()), parse, tombstones)
+        sending = _send_all(producer, read_lines(sys.stdin.fileno()), parse, tombstones)
+        await (sending if transaction is None else _in_transaction(transaction, sending))
         return producer.acknowledged
 
     count = with_client(bootstrap, work)
@@ -144,6 +177,19 @@ def command(
         emit(summary, output, list)
     elif sys.stderr.isatty():
         note(f"{count:,} records to {topic} in {seconds:.1f} s")
+
+
+async def _in_transaction(transaction: "Transaction", sending: Awaitable[None]) -> None:
+    """Commits what was sent, or aborts when anything fails or the user interrupts."""
+    try:
+        await sending
+    except BaseException as error:
+        with suppress(OdradekError):
+            await transaction.end(commit=False)
+        if isinstance(error, CommandError):
+            error.fix = "Nothing was written: the transaction is aborted."
+        raise
+    await transaction.end(commit=True)
 
 
 async def _send_all(

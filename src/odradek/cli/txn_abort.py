@@ -65,11 +65,11 @@ async def _abort_id(client: Client, transactional_id: str, yes: bool) -> Json:
             "`odradek txn find-hanging` finds what is open in a partition all the same.",
         )
     confirm(f"Abort the transaction of {transactional_id} and shut its producer out?", yes)
-    epoch = await transactions.fence_producer(client, transactional_id, info.timeout_ms)
+    producer_id, epoch = await transactions.init_producer(client, transactional_id, info.timeout_ms)
     note(f"{transactional_id}: aborted, producer epoch is {epoch} now")
     return {
         "transactional_id": transactional_id,
-        "producer_id": info.producer_id,
+        "producer_id": producer_id,
         "producer_epoch": epoch,
         "aborted": True,
     }

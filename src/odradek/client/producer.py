@@ -2,12 +2,12 @@
 partition.
 
 While a request is in flight the next batch fills, so batches grow with the load and a lone record
-goes out at once. Sources: KIP-98 (idempotence), KIP-480 (sticky partitions).
+goes out at once. Sources: KIP-98 (idempotence, transactions), KIP-480 (sticky partitions).
 """
 
 import asyncio
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from odradek.client.client import Client
 from odradek.client.errors import ConnectError, UnsupportedError
@@ -23,13 +23,18 @@ from odradek.protocol.generated.produce import (
 from odradek.records.builder import build_batch
 from odradek.records.record import Headers, Record
 
+if TYPE_CHECKING:
+    from odradek.client.transaction import Transaction
+
 ACKS_ALL = -1
 BATCH_BYTES = 512 * 1024
 BUFFER_BYTES = 8 * 1024 * 1024
 
 _RECORD_OVERHEAD_BYTES = 24
-# From version 13 on topics are named by their ids (KIP-516); this client speaks names.
+# From version 13 on topics are named by their ids (KIP-516); this client speaks names. Version 12 is for
+# producers that leave it to the broker to add partitions to their transaction (KIP-890).
 _PRODUCE_CAP = 12
+_TRANSACTIONAL_PRODUCE_CAP = 11
 
 
 class _Pending:
@@ -48,7 +53,8 @@ class _Pending:
 class Producer:
     """Sends records to one topic. :meth:`flush` waits for all of them and raises what went wrong.
 
-    ``acks`` is 0, 1 or -1 (all); ``compression`` a codec id of ``records/compression.py``.
+    ``acks`` is 0, 1 or -1 (all); ``compression`` a codec id of ``records/compression.py``. With a
+    ``transaction``, which needs acks=all, :meth:`start` begins it; ending it is left to the caller.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class Producer:
         acks: int = ACKS_ALL,
         compression: int = 0,
         batch_bytes: int = BATCH_BYTES,
+        transaction: "Transaction | None" = None,
     ) -> None:
         self.acknowledged = 0
         """Records that the broker has taken (with acks=0: that were sent)."""
@@ -67,6 +74,7 @@ class Producer:
         self._acks = acks
         self._compression = compression
         self._batch_bytes = batch_bytes
+        self._transaction = transaction
         self._partition_count = 0
         self._pending: dict[int, _Pending] = {}
         self._buffered = 0
@@ -80,7 +88,11 @@ class Producer:
         (topic,) = await self._client.topics([self._topic], create_missing=create_missing)
         self._partition_count = len(topic.partitions)
         self._sticky = StickyPartitions(self._partition_count, self._batch_bytes, time.monotonic_ns() // 1000)
-        if self._acks == ACKS_ALL:
+        if self._transaction is not None:
+            await self._transaction.begin()
+            self._producer_id = self._transaction.producer_id
+            self._producer_epoch = self._transaction.producer_epoch
+        elif self._acks == ACKS_ALL:
             await self._init_producer_id()
 
     async def send(
@@ -179,15 +191,19 @@ class Producer:
             pending.task = None
 
     async def _send_batch(self, partition: int, pending: _Pending, count: int) -> None:
+        if self._transaction is not None:
+            await self._transaction.add(TopicPartition(self._topic, partition))
         batch = build_batch(
             pending.records[:count],
             producer_id=self._producer_id,
             producer_epoch=self._producer_epoch,
             base_sequence=pending.sequence if self._producer_id >= 0 else -1,
             compression=self._compression,
+            transactional=self._transaction is not None,
         )
         data = PartitionProduceData(index=partition, records=memoryview(batch))
         request = ProduceRequest(
+            transactional_id=self._transaction.transactional_id if self._transaction is not None else None,
             acks=self._acks,
             timeout_ms=self._client.timeout_ms,
             topic_data=[TopicProduceData(name=self._topic, partition_data=[data])],
@@ -202,7 +218,10 @@ class Producer:
             return
         try:
             response = await connection.call(
-                request, ProduceResponse, cap=_PRODUCE_CAP, timeout_ms=self._client.timeout_ms
+                request,
+                ProduceResponse,
+                cap=_PRODUCE_CAP if self._transaction is None else _TRANSACTIONAL_PRODUCE_CAP,
+                timeout_ms=self._client.timeout_ms,
             )
         except ConnectError:
             self._client.forget_leaders([key])

@@ -103,7 +103,7 @@ async def describe_transaction(client: Client, transactional_id: str) -> Transac
         request = DescribeTransactionsRequest(transactional_ids=[transactional_id])
         response = await connection.call(request, DescribeTransactionsResponse, timeout_ms=client.timeout_ms)
         found = response.transaction_states[0]
-        _check(client, transactional_id, found.error_code)
+        check_transactional_id(client, transactional_id, found.error_code)
         return TransactionInfo(
             transactional_id,
             found.transaction_state,
@@ -118,21 +118,20 @@ async def describe_transaction(client: Client, transactional_id: str) -> Transac
     return await client.retrying(ask)
 
 
-async def fence_producer(client: Client, transactional_id: str, timeout_ms: int) -> int:
+async def init_producer(client: Client, transactional_id: str, timeout_ms: int) -> tuple[int, int]:
     """Shut the producer of ``transactional_id`` out; its open transaction is aborted before this returns.
 
-    ``timeout_ms`` is what the id keeps as its transaction timeout. Returns the new producer epoch. An id
-    that is not known is made. Raises ``ApiError``.
+    ``timeout_ms`` is what the id keeps as its transaction timeout. Returns the producer id and the new
+    producer epoch. An id that is not known is made. Raises ``ApiError``.
     """
     from odradek.protocol.generated.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
 
-    async def ask() -> int:
+    async def ask() -> tuple[int, int]:
         connection = await client.coordinator(transactional_id, CoordinatorType.TRANSACTION)
         request = InitProducerIdRequest(transactional_id=transactional_id, transaction_timeout_ms=timeout_ms)
         response = await connection.call(request, InitProducerIdResponse, timeout_ms=client.timeout_ms)
-        _check(client, transactional_id, response.error_code)
-        epoch: int = response.producer_epoch
-        return epoch
+        check_transactional_id(client, transactional_id, response.error_code)
+        return response.producer_id, response.producer_epoch
 
     return await client.retrying(ask)
 
@@ -284,7 +283,8 @@ async def _open_partitions(
     return found
 
 
-def _check(client: Client, transactional_id: str, error_code: int) -> None:
+def check_transactional_id(client: Client, transactional_id: str, error_code: int) -> None:
+    """Raise ``ApiError`` unless ``error_code`` is 0; a coordinator that is none any more is forgotten."""
     if error_code in (ErrorCode.NOT_COORDINATOR, ErrorCode.COORDINATOR_NOT_AVAILABLE):
         client.forget_coordinator(transactional_id, CoordinatorType.TRANSACTION)
     if error_code:

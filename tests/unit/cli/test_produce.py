@@ -107,3 +107,13 @@ def test_a_missing_topic_that_is_not_made_by_itself_says_what_to_type(
         "(auto.create.topics.enable)",
         "       `odradek topic create nowhere` makes it.",
     ]
+
+
+def test_a_transaction_is_written_as_a_whole_or_not_at_all(run: Run, odradek_topic: str) -> None:
+    options = ("--transactional-id", odradek_topic, "-i", "jsonl")
+    run("produce", odradek_topic, *options, stdin=b'{"value": "a"}\n{"value": "b"}\n')
+    failed = run("produce", odradek_topic, *options, stdin=b'{"value": "c"}\nnonsense\n', code=1).err
+    assert "line 2" in failed
+    assert "Nothing was written" in failed
+    assert run("consume", odradek_topic, "-e", "--isolation", "read_committed").out == "a\nb\n"
+    assert "needs --acks all" in run("produce", odradek_topic, *options, "-a", "1", code=2).err

@@ -1,4 +1,4 @@
-"""``odradek txn`` against a broker of answers, which can have transactions that hang."""
+"""``odradek txn`` against a broker of answers, which can have hanging transactions, and a real one."""
 
 import asyncio
 import threading
@@ -7,7 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from odradek.client.client import Client
+from odradek.client.producer import Producer
+from odradek.client.transaction import Transaction
 from odradek.core.ids import TopicPartition
+from odradek.testing import Broker
 from tests.unit.cli.conftest import Run
 from tests.unit.client.fake import FakeBroker
 from tests.unit.client.fake_transactions import FakeTransactions
@@ -143,3 +147,48 @@ def test_producers(run_offline: Run, fake: FakeTransactions) -> None:
         "coordinator_epoch": -1,
         "start_offset": 5,
     }
+
+
+@pytest.fixture
+def open_transaction(odradek_broker: Broker, odradek_topic: str) -> str:
+    """The id of a transaction with one record, whose producer is gone without ending it."""
+
+    async def leave() -> None:
+        async with Client(odradek_broker.bootstrap_servers) as client:
+            transaction = Transaction(client, f"{odradek_topic}-id", 60_000)
+            producer = Producer(client, odradek_topic, transaction=transaction)
+            await producer.start()
+            await producer.send(b"undecided")
+            await producer.flush()
+
+    asyncio.run(leave())
+    return f"{odradek_topic}-id"
+
+
+def test_an_open_transaction_from_end_to_end(run: Run, odradek_topic: str, open_transaction: str) -> None:
+    name = open_transaction
+    listed = run("txn", "list", "-s", "ongoing", "-r", f"{odradek_topic}.*", "-o", "json").json
+    assert [one["transactional_id"] for one in listed] == [name]
+    (described,) = run("txn", "describe", name, "-o", "json").json
+    assert described["partitions"] == [{"topic": odradek_topic, "partition": 0}]
+    (producer,) = run("txn", "producers", odradek_topic, "-o", "json").json
+    assert (producer["producer_id"], producer["start_offset"]) == (described["producer_id"], 0)
+    hanging = run("txn", "find-hanging", "-t", odradek_topic, "--older-than", "0ms", "-o", "json").json
+    assert hanging == [], "its coordinator knows of it"
+
+    run("produce", odradek_topic, stdin=b"behind\n")
+    group = f"{odradek_topic}-g"
+    run("group", "reset", group, "-t", odradek_topic, "--to", "start", "-y")
+    (all_,) = run("group", "describe", group, "-o", "json").json
+    assert (all_["lag"], all_["offsets"][0]["last_stable"], all_["offsets"][0]["end"]) == (2, 0, 2)
+    (stable,) = run("group", "describe", group, "--isolation", "read_committed", "-o", "json").json
+    assert (stable["lag"], stable["lag_seconds"]) == (0, 0)
+    assert "STABLE" in run("group", "describe", group).out
+    assert run("consume", odradek_topic, "-e").out == "undecided\nbehind\n"
+    assert run("consume", odradek_topic, "-e", "--isolation", "read_committed").out == ""
+
+    assert run("txn", "abort", name, "-y", "-o", "json").json["aborted"]
+    assert run("consume", odradek_topic, "-e", "--isolation", "read_committed").out == "behind\n"
+    seen = run("consume", odradek_topic, "-g", group, "-e", "--isolation", "read_committed").out
+    assert seen == "behind\n"
+    assert "no open transaction" in run("txn", "abort", name, code=1).err

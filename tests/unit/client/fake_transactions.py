@@ -93,7 +93,7 @@ class FakeTransactions:
         if self.busy:
             self.busy -= 1
             return InitProducerIdResponse(error_code=ErrorCode.CONCURRENT_TRANSACTIONS)
-        return InitProducerIdResponse(producer_id=1, producer_epoch=1)
+        return InitProducerIdResponse(producer_id=7, producer_epoch=1)
 
     def describe_producers(
         self, request: describe_producers.DescribeProducersRequest

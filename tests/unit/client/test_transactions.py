@@ -13,8 +13,8 @@ from odradek.client.transactions import (
     abort_at_partition,
     describe_producers,
     describe_transaction,
-    fence_producer,
     find_hanging,
+    init_producer,
     list_transactions,
 )
 from odradek.core.errors import ApiError, ErrorCode
@@ -69,7 +69,7 @@ def test_fencing_waits_for_the_abort() -> None:
     fake = FakeTransactions()
     fake.add("a", 1, "Ongoing", T0)
     fake.busy = 2
-    assert asked(lambda client: fence_producer(client, "a", 60_000), fake) == 1
+    assert asked(lambda client: init_producer(client, "a", 60_000), fake) == (7, 1)
     request: Any = fake.requests[-1]
     assert (request.transaction_timeout_ms, request.producer_id) == (60_000, -1)
 
