@@ -7,8 +7,9 @@ from odradek.broker.group_shard import GroupRunner
 from odradek.broker.partitions import OFFSETS_TOPIC, Partition
 from odradek.broker.shards import Shards
 from odradek.cluster.image import ClusterImage
-from odradek.coordinator.settings import GroupSettings
+from odradek.coordinator.settings import GroupSettings, MigrationPolicy
 from odradek.coordinator.shard import GroupShard
+from odradek.coordinator.topics_view import TopicsView
 from odradek.core.ids import ZERO_ID, TopicId
 
 if TYPE_CHECKING:
@@ -37,27 +38,39 @@ class Groups(Shards[GroupRunner]):
             max_size=config.group_max_size,
             metadata_max_bytes=config.offset_metadata_max_bytes,
             retention_ms=config.offsets_retention_ms,
+            consumer_max_size=config.group_consumer_max_size,
+            consumer_assignors=config.group_consumer_assignors,
+            migration_policy=MigrationPolicy[config.group_consumer_migration_policy.upper()],
         )
         self._topics = broker.image.topics
+        self._view = _view(broker.image)
         self._schedule_expiry()
 
     def make_runner(self, partition: Partition) -> GroupRunner:
-        return GroupRunner(self._broker, partition, GroupShard(self._settings, self._new_suffix))
+        shard = GroupShard(self._settings, self._broker.group_settings, self._new_suffix)
+        shard.topics = self._view
+        return GroupRunner(self._broker, partition, shard)
 
     def _new_suffix(self) -> str:
         """The random part of a member id, in the form of a UUID as Kafka's are."""
         return str(UUID(bytes=self._broker.randomness.randbytes(16), version=4))
 
     def image_changed(self, image: ClusterImage) -> None:
-        """Forgets the offsets of topics that are gone. Called after the change is durable and applied."""
+        """Forgets the offsets of topics that are gone, and tells the groups that read topics which came, went
+        or changed. Called after the change is durable and applied."""
         before, self._topics = self._topics, image.topics
         if before is image.topics:
             return
+        self._view = _view(image)
+        changed = {name for name, topic in image.topics.items() if before.get(name) is not topic}
         gone: dict[str, TopicId] = {}
         for name, topic in before.items():
             now = image.topics.get(name)
             if now is None or now.topic_id != topic.topic_id:
                 gone[name] = topic.topic_id
+        changed.update(gone)
+        for runner in self._runners.values():
+            runner.shard.topics_changed(self._view, changed)
         if OFFSETS_TOPIC in gone:
             self.unload_all()
         if gone:
@@ -78,3 +91,9 @@ class Groups(Shards[GroupRunner]):
         self._schedule_expiry()
         for runner in self.ready_runners():
             runner.expire()
+
+
+def _view(image: ClusterImage) -> TopicsView:
+    """What groups are told of the cluster."""
+    racks = {broker.broker_id: broker.rack for broker in image.brokers.values() if broker.rack is not None}
+    return TopicsView(image.topics, image.topics_by_id, racks, image.index)

@@ -87,10 +87,10 @@ def _fetch(
         unknown = _name_topics(broker, group)
     try:
         runner = broker.groups.runner(group.group_id)
+        fetched = runner.shard.fetch_offsets(group, require_stable)
     except ApiError as error:
         gathering.add(position, OffsetFetchResponseGroup(group_id=group.group_id, error_code=error.code))
         return
-    fetched = runner.shard.fetch_offsets(group, require_stable)
     if version >= _TOPIC_IDS_FROM and group.topics is None:
         _add_topic_ids(broker, fetched)
     fetched.topics.extend(unknown)

@@ -10,6 +10,7 @@ Source: ``ClassicGroup``, ``ClassicGroupState`` and ``ClassicGroupMember`` of Ka
 from collections.abc import Iterable
 from enum import Enum
 
+from odradek.coordinator.rebalances import Rebalances
 from odradek.coordinator.step import Token
 from odradek.core.errors import ApiError, ErrorCode
 from odradek.protocol.generated.consumer_protocol import ConsumerProtocolSubscription
@@ -147,6 +148,7 @@ class ClassicGroup:
         "previous_state",
         "protocol_name",
         "protocol_type",
+        "rebalances",
         "state",
         "state_since_ms",
         "static_members",
@@ -180,6 +182,7 @@ class ClassicGroup:
         self.initial_remaining_ms = 0
         self.is_assignment_in_flight = False
         """The leader's assignment of this generation is appended and not durable yet."""
+        self.rebalances = Rebalances()
 
     def transition(self, event: Event, wall_ms: int) -> None:
         """Moves to the state that :data:`TRANSITIONS` gives; ``KeyError`` for what it does not foresee."""
@@ -277,6 +280,11 @@ class ClassicGroup:
     @property
     def rebalance_timeout_ms(self) -> int:
         return max((member.rebalance_timeout_ms for member in self.members.values()), default=0)
+
+    @property
+    def is_empty(self) -> bool:
+        """In state Empty; a group that is about to get its first members is not."""
+        return self.state is State.EMPTY
 
     # Protocols and topics
 

@@ -61,7 +61,7 @@ class Joining:
         self.new_suffix = new_suffix
         self.now = now
         self.step = Step()
-        self.protocols = _protocols(request)
+        self.protocols = protocols_of(request)
 
     def run(self) -> Step:
         """Lets the member in, or refuses it, and says what follows."""
@@ -104,7 +104,7 @@ class Joining:
         """A dynamic member without an id: it gets one and must come again with it, unless it is too old
         for that."""
         member_id = f"{self.client.client_id}-{self.new_suffix()}"
-        if self.client.api_version < MEMBER_ID_REQUIRED_FROM:
+        if not requires_member_id(self.request, self.client):
             self._add(member_id)
             return
         self.group.pending_members.add(member_id)
@@ -281,7 +281,13 @@ class _StaticMemberReplaced:
         return step
 
 
-def _protocols(request: JoinGroupRequest) -> Protocols:
+def requires_member_id(request: JoinGroupRequest, client: Client) -> bool:
+    """Whether the member must come again with an id that it is given first (KIP-394)."""
+    is_dynamic = not request.member_id and request.group_instance_id is None
+    return is_dynamic and client.api_version >= MEMBER_ID_REQUIRED_FROM
+
+
+def protocols_of(request: JoinGroupRequest) -> Protocols:
     """What the member speaks; of two entries with one name the first counts."""
     protocols: dict[str, bytes] = {}
     for protocol in request.protocols:

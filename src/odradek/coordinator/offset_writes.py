@@ -6,7 +6,7 @@ Source: ``OffsetMetadataManager.commitOffset`` and ``deleteOffsets``; KIP-211, K
 from typing import Protocol
 
 from odradek.coordinator import records
-from odradek.coordinator.classic_group import ClassicGroup
+from odradek.coordinator.consumer_draft import Group
 from odradek.coordinator.offsets import Offsets
 from odradek.coordinator.records import CommittedOffset
 from odradek.coordinator.settings import GroupSettings
@@ -121,7 +121,7 @@ def _results(
 def delete_offsets(
     step: Step,
     store: Store,
-    group: ClassicGroup,
+    group: Group,
     request: OffsetDeleteRequest,
     response: OffsetDeleteResponse,
     token: Token,

@@ -8,6 +8,7 @@ Source: ``OffsetMetadataManager``; KIP-211 (expiry), KIP-447 (stable offsets), K
 from collections.abc import Callable, Iterator
 
 from odradek.coordinator.classic_group import ClassicGroup, State
+from odradek.coordinator.consumer_group import ConsumerGroup
 from odradek.coordinator.records import CommittedOffset
 from odradek.core.errors import ErrorCode
 from odradek.core.ids import ZERO_ID, TopicId
@@ -132,7 +133,9 @@ class Offsets:
             )
         return response
 
-    def expired(self, group: ClassicGroup, retention_ms: int, wall_ms: int) -> list[PartitionName] | None:
+    def expired(
+        self, group: ClassicGroup | ConsumerGroup, retention_ms: int, wall_ms: int
+    ) -> list[PartitionName] | None:
         """Which offsets of ``group`` may be forgotten now; ``None`` when that is all of them, so that an
         empty group can go too.
 
@@ -194,9 +197,9 @@ def _fetched(
     )
 
 
-def _expiry_base(group: ClassicGroup) -> Callable[[CommittedOffset], int] | None:
+def _expiry_base(group: ClassicGroup | ConsumerGroup) -> Callable[[CommittedOffset], int] | None:
     """From when on an offset of ``group`` ages; ``None`` when none may expire now."""
-    if group.protocol_type is None:
+    if isinstance(group, ConsumerGroup) or group.protocol_type is None:
         return _commit_time
     if group.state is State.EMPTY:
         return _commit_time if group.state_since_ms == -1 else lambda _: group.state_since_ms

@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from odradek.coordinator import records
-from odradek.coordinator.classic_group import ClassicGroup, Event, State
+from odradek.coordinator.classic_group import ClassicGroup, Event
 from odradek.coordinator.classic_rebalance import heartbeat_key
+from odradek.coordinator.consumer_changes import group_tombstones
+from odradek.coordinator.consumer_draft import Group
+from odradek.coordinator.consumer_group import GROUP_TRANSITIONS, GroupEvent
 from odradek.coordinator.offsets import Offsets
 from odradek.coordinator.step import Now, ReplyWhenDurable, Step, Token, coordinator_error
 from odradek.core.errors import ErrorCode
@@ -23,7 +26,7 @@ OffsetName = tuple[str, str, int]
 class Store(Protocol):
     """What these need of a shard."""
 
-    groups: dict[str, ClassicGroup]
+    groups: dict[str, Group]
     offsets: Offsets
 
 
@@ -32,13 +35,13 @@ def delete_groups(store: Store, group_ids: list[str], token: Token) -> Step:
     step = Step()
     step.is_atomic = False
     response = DeleteGroupsResponse(results=[])
-    doomed: list[ClassicGroup] = []
+    doomed: list[Group] = []
     for group_id in dict.fromkeys(group_ids):
         group = store.groups.get(group_id)
         code = ErrorCode.NONE
         if group is None:
             code = ErrorCode.GROUP_ID_NOT_FOUND
-        elif group.state is not State.EMPTY:
+        elif not group.is_empty:
             code = ErrorCode.NON_EMPTY_GROUP
         else:
             doomed.append(group)
@@ -69,7 +72,7 @@ def expire(store: Store, retention_ms: int, now: Now) -> Iterator[Step]:
             names = _offsets_of(store, group.group_id)
         else:
             names = [(group.group_id, topic, partition) for topic, partition in expired]
-        gone = group if expired is None and group.state is State.EMPTY else None
+        gone = group if expired is None and group.is_empty else None
         if names or gone is not None:
             step = Step()
             _write_tombstones(step, names, gone)
@@ -94,7 +97,7 @@ class _Forgotten:
 
     __slots__ = ("group", "names", "store")
 
-    def __init__(self, store: Store, names: list[OffsetName], group: ClassicGroup | None) -> None:
+    def __init__(self, store: Store, names: list[OffsetName], group: Group | None) -> None:
         self.store = store
         self.names = names
         self.group = group
@@ -113,16 +116,22 @@ def _offsets_of(store: Store, group_id: str) -> list[OffsetName]:
     return [(group_id, topic, partition) for topic, partition in store.offsets.all_of(group_id)]
 
 
-def _write_tombstones(step: Step, names: Iterable[OffsetName], group: ClassicGroup | None) -> None:
+def _write_tombstones(step: Step, names: Iterable[OffsetName], group: Group | None) -> None:
     step.records.extend((records.offset_key(*name), None) for name in names)
-    if group is not None:
+    if isinstance(group, ClassicGroup):
         step.records.append((records.group_key(group.group_id), None))
         for member_id in group.pending_members:
             step.cancel_timer(heartbeat_key(group, member_id))
+    elif group is not None:
+        step.records += group_tombstones(group)
 
 
-def _forget(store: Store, names: Iterable[OffsetName], group: ClassicGroup | None) -> None:
+def _forget(store: Store, names: Iterable[OffsetName], group: Group | None) -> None:
     for name in names:
         store.offsets.remove(*name)
-    if group is not None and store.groups.pop(group.group_id, None) is not None:
+    if group is None or store.groups.pop(group.group_id, None) is None:
+        return
+    if isinstance(group, ClassicGroup):
         group.transition(Event.REMOVED, group.state_since_ms)
+    else:
+        group.state = GROUP_TRANSITIONS[group.state][GroupEvent.REMOVED]

@@ -1,20 +1,34 @@
 """All groups of one partition of ``__consumer_offsets``: takes requests, timers and records of the log.
 
 A shard is rebuilt by :meth:`GroupShard.replay` of its partition from the start, then :meth:`loaded`. From
-then on each input gives a :class:`~odradek.coordinator.step.Step`. Groups of other kinds than the classic
-one, which a Kafka may have left in the log, are counted and left alone.
+then on each input gives a :class:`~odradek.coordinator.step.Step`. Groups are classic ones or consumer groups
+(KIP-848); those of other kinds, which a Kafka may have left in the log, are counted and left alone.
 
 Source: ``GroupCoordinatorShard``, ``GroupMetadataManager.replay``, ``OffsetMetadataManager``.
 """
 
 from collections.abc import Callable, Iterator
 
-from odradek.coordinator import classic_membership, classic_rebalance, records, removal
-from odradek.coordinator.classic_group import ClassicGroup, Event, State
-from odradek.coordinator.classic_join import Client, Joining
+from odradek.coordinator import (
+    classic_in_consumer,
+    classic_membership,
+    classic_rebalance,
+    consumer_changes,
+    consumer_commits,
+    consumer_leave,
+    consumer_sessions,
+    records,
+    removal,
+)
+from odradek.coordinator.classic_group import ClassicGroup, Event
+from odradek.coordinator.classic_join import Client, Joining, protocols_of
+from odradek.coordinator.consumer_draft import Group
+from odradek.coordinator.consumer_group import GROUP_TRANSITIONS, ConsumerGroup, GroupEvent
+from odradek.coordinator.consumer_heartbeat import consumer_heartbeat
+from odradek.coordinator.consumer_subscriptions import is_concerned
 from odradek.coordinator.offset_writes import commit_offsets, delete_offsets
 from odradek.coordinator.offsets import Offsets
-from odradek.coordinator.settings import GroupSettings
+from odradek.coordinator.settings import GroupConfigOf, GroupSettings
 from odradek.coordinator.step import (
     Now,
     Producer,
@@ -24,8 +38,10 @@ from odradek.coordinator.step import (
     Token,
     coordinator_error,
 )
+from odradek.coordinator.topics_view import NO_TOPICS, TopicsView
 from odradek.core.errors import ApiError, ErrorCode
 from odradek.core.ids import TopicId
+from odradek.protocol.generated.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
 from odradek.protocol.generated.heartbeat import HeartbeatRequest, HeartbeatResponse
 from odradek.protocol.generated.join_group import JoinGroupRequest, JoinGroupResponse
 from odradek.protocol.generated.leave_group import LeaveGroupRequest, LeaveGroupResponse
@@ -42,17 +58,21 @@ from odradek.protocol.generated.sync_group import SyncGroupRequest, SyncGroupRes
 class GroupShard:
     """The groups and offsets of one partition.
 
-    ``new_suffix`` makes the random part of member ids. Requests carry a token under which their reply
-    comes, in the step that they return or in a later one.
+    ``config_of`` tells what is in force for a consumer group; ``new_suffix`` makes the random part of member
+    ids. Requests carry a token under which their reply comes, in the step that they return or in a later one.
     """
 
-    def __init__(self, settings: GroupSettings, new_suffix: Callable[[], str]) -> None:
+    def __init__(
+        self, settings: GroupSettings, config_of: GroupConfigOf, new_suffix: Callable[[], str]
+    ) -> None:
         self.settings = settings
-        self.groups: dict[str, ClassicGroup] = {}
+        self.config_of = config_of
+        self.topics = NO_TOPICS
+        self.groups: dict[str, Group] = {}
         self.offsets = Offsets()
         self.foreign_records = 0
         """Replayed records that belong to kinds of groups that are not served here."""
-        self._new_suffix = new_suffix
+        self.new_suffix = new_suffix
 
     # Membership
 
@@ -67,17 +87,22 @@ class GroupShard:
             <= settings.max_session_timeout_ms
         ):
             return _refuse_join(token, request, ErrorCode.INVALID_SESSION_TIMEOUT)
-        group = self.groups.get(request.group_id)
-        if group is not None:
-            return Joining(group, request, client, token, settings, self._new_suffix, now).run()
+        found = self.groups.get(request.group_id)
+        if isinstance(found, ClassicGroup):
+            return Joining(found, request, client, token, settings, self.new_suffix, now).run()
+        if found is not None and not found.is_empty:
+            protocols = protocols_of(request)
+            return classic_in_consumer.join(self, found, request, protocols, client, token, now)
         if request.member_id:
             return _refuse_join(token, request, ErrorCode.UNKNOWN_MEMBER_ID)
         group = ClassicGroup(request.group_id, now.wall_ms)
         record = records.new_group_record(group)
-        step = Joining(group, request, client, token, settings, self._new_suffix, now).run()
+        step = Joining(group, request, client, token, settings, self.new_suffix, now).run()
         if group.pending_members or group.members:
+            if found is not None:
+                step.records += consumer_changes.group_tombstones(found)
             step.records.append(record)
-            step.write = _GroupMade(self, group, step.replies)
+            step.write = _GroupMade(self, group, found, step.replies)
             step.replies = []
         return step
 
@@ -86,6 +111,8 @@ class GroupShard:
         step = Step()
         try:
             group = self._group(request.group_id)
+            if isinstance(group, ConsumerGroup):
+                return classic_in_consumer.sync(self, group, request, token, now)
             classic_membership.sync(step, group, request, token, self.settings, now)
         except ApiError as error:
             step.reply(token, SyncGroupResponse(error_code=error.code))
@@ -96,6 +123,8 @@ class GroupShard:
         step = Step()
         try:
             group = self._group(request.group_id)
+            if isinstance(group, ConsumerGroup):
+                return classic_in_consumer.heartbeat(self, group, request, token, now)
             code = classic_membership.heartbeat(
                 step, group, request.member_id, request.group_instance_id, request.generation_id, now
             )
@@ -111,6 +140,8 @@ class GroupShard:
             step.reply(token, LeaveGroupResponse(error_code=ErrorCode.INVALID_GROUP_ID))
             return step
         group = self.groups.get(request.group_id) or ClassicGroup(request.group_id, now.wall_ms)
+        if isinstance(group, ConsumerGroup):
+            return classic_in_consumer.leave(self, group, request, token, now)
         response = classic_membership.leave(step, group, request, self.settings, now)
         if step.records:
             step.write = ReplyWhenDurable(
@@ -123,7 +154,13 @@ class GroupShard:
             step.reply(token, response)
         return step
 
-    def _group(self, group_id: str) -> ClassicGroup:
+    def consumer_heartbeat(
+        self, request: ConsumerGroupHeartbeatRequest, client: Client, token: Token, now: Now
+    ) -> Step:
+        """ConsumerGroupHeartbeat."""
+        return consumer_heartbeat(self, request, client, token, now)
+
+    def _group(self, group_id: str) -> Group:
         if not group_id:
             raise ApiError(ErrorCode.INVALID_GROUP_ID)
         group = self.groups.get(group_id)
@@ -147,7 +184,9 @@ class GroupShard:
         step = Step()
         group = self.groups.get(request.group_id)
         generation = request.generation_id_or_member_epoch
-        if group is not None:
+        if isinstance(group, ConsumerGroup):
+            consumer_commits.validate_commit(group, request.member_id, generation, topics, api_version)
+        elif group is not None:
             classic_membership.validate_commit(
                 step, group, request.member_id, request.group_instance_id, generation, now
             )
@@ -171,7 +210,9 @@ class GroupShard:
         step = Step()
         group = self.groups.get(request.group_id)
         generation = request.generation_id_or_member_epoch
-        if group is not None:
+        if isinstance(group, ConsumerGroup):
+            consumer_commits.validate_transactional_commit(group, request.member_id, generation, topics)
+        elif group is not None:
             classic_membership.validate_transactional_commit(
                 step, group, request.member_id, request.group_instance_id, generation, now
             )
@@ -183,7 +224,11 @@ class GroupShard:
     def fetch_offsets(
         self, request: OffsetFetchRequestGroup, require_stable: bool
     ) -> OffsetFetchResponseGroup:
-        """OffsetFetch for one group. What is not durable yet is in it, so the answer must wait for that."""
+        """OffsetFetch for one group. What is not durable yet is in it, so the answer must wait for that.
+        Raises :class:`ApiError` when the member or its epoch is refused."""
+        group = self.groups.get(request.group_id)
+        if isinstance(group, ConsumerGroup):
+            consumer_commits.validate_fetch(group, request.member_id, request.member_epoch)
         return self.offsets.fetch(request, require_stable)
 
     def delete_offsets(
@@ -196,10 +241,20 @@ class GroupShard:
         group = self.groups.get(request.group_id)
         if group is None:
             raise ApiError(ErrorCode.GROUP_ID_NOT_FOUND)
-        if group.state is not State.EMPTY and not group.speaks_consumer_protocol:
+        if not group.is_empty and not group.speaks_consumer_protocol:
             raise ApiError(ErrorCode.NON_EMPTY_GROUP)
         delete_offsets(step, self, group, request, response, token)
         return step
+
+    # Topics
+
+    def topics_changed(self, topics: TopicsView, changed: set[str]) -> None:
+        """The topics are now these; those of the names ``changed`` came, went or are not what they were.
+        Groups that are concerned look at them at their next heartbeat."""
+        self.topics = topics
+        for group in self.groups.values():
+            if isinstance(group, ConsumerGroup) and is_concerned(group, changed):
+                group.needs_refresh = True
 
     # Removal
 
@@ -221,8 +276,10 @@ class GroupShard:
     def on_timer(self, key: TimerKey, now: Now) -> Step:
         """A timer fired; one whose group is gone means nothing."""
         step = Step()
+        if key[0] in consumer_sessions.KINDS:
+            return consumer_leave.on_timer(self, key, now)
         group = self.groups.get(key[1])
-        if group is None:
+        if not isinstance(group, ClassicGroup):
             return step
         if key[0] == classic_rebalance.HEARTBEAT:
             classic_rebalance.on_heartbeat_timer(step, group, key[2], self.settings, now)
@@ -251,12 +308,28 @@ class GroupShard:
                 self.offsets.put_pending(producer_id, group_id, topic, partition, committed)
         elif kind == records.GROUP_KEY:
             group_id = records.read_group_key(key)
-            if value is None:
-                self.groups.pop(group_id, None)
-            else:
+            if value is not None:
                 self.groups[group_id] = records.read_group(group_id, value)
+            elif isinstance(self.groups.get(group_id), ClassicGroup):
+                del self.groups[group_id]
+        elif kind in consumer_changes.KEYS:
+            self._replay_consumer_group(kind, key, value)
         else:
             self.foreign_records += 1
+
+    def _replay_consumer_group(self, kind: int, key: bytes, value: bytes | None) -> None:
+        group_id, change = consumer_changes.read_change(kind, key, value)
+        group = self.groups.get(group_id)
+        if not isinstance(group, ConsumerGroup):
+            if value is None or change is None:
+                return
+            # A classic group without a record of its own is only the holder of offsets.
+            group = self.groups[group_id] = ConsumerGroup(group_id)
+        if change is not None:
+            change.apply(group)
+            group.moved()
+        elif value is None and kind == consumer_changes.EPOCH_KEY:
+            del self.groups[group_id]
 
     def replay_marker(self, producer_id: int, is_commit: bool) -> None:
         """Takes the end of a transaction in."""
@@ -271,6 +344,9 @@ class GroupShard:
         """After the replay: members must show that they still live; groups above the limit rebalance."""
         step = Step()
         for group in self.groups.values():
+            if isinstance(group, ConsumerGroup):
+                consumer_leave.resume(step, group, self.config_of(group.group_id).session_timeout_ms, now)
+                continue
             for member in group.members.values():
                 classic_rebalance.keep_alive(step, group, member, member.session_timeout_ms, now)
             if len(group.members) > self.settings.max_size:
@@ -282,6 +358,9 @@ class GroupShard:
         step = Step()
         code = ErrorCode.NOT_COORDINATOR
         for group in self.groups.values():
+            if isinstance(group, ConsumerGroup):
+                group.state = GROUP_TRANSITIONS[group.state][GroupEvent.REMOVED]
+                continue
             for member in group.members.values():
                 token = group.take_join_token(member)
                 if token is not None:
@@ -296,13 +375,21 @@ class GroupShard:
 
 
 class _GroupMade:
-    """The record of a group that a JoinGroup made: its replies wait for it, and it vanishes without it."""
+    """The record of a group that a JoinGroup made, maybe in the place of an empty consumer group: its replies
+    wait for it, and it vanishes without it."""
 
-    __slots__ = ("group", "replies", "shard")
+    __slots__ = ("before", "group", "replies", "shard")
 
-    def __init__(self, shard: GroupShard, group: ClassicGroup, replies: list[tuple[Token, object]]) -> None:
+    def __init__(
+        self,
+        shard: GroupShard,
+        group: ClassicGroup,
+        before: Group | None,
+        replies: list[tuple[Token, object]],
+    ) -> None:
         self.shard = shard
         self.group = group
+        self.before = before
         self.replies = replies
         shard.groups[group.group_id] = group
 
@@ -324,7 +411,10 @@ class _GroupMade:
         step.cancel_timer((classic_rebalance.JOIN, group.group_id))
         for member_id in (*group.members, *group.pending_members):
             step.cancel_timer(classic_rebalance.heartbeat_key(group, member_id))
-        self.shard.groups.pop(group.group_id, None)
+        if self.before is None:
+            self.shard.groups.pop(group.group_id, None)
+        else:
+            self.shard.groups[group.group_id] = self.before
         return step
 
 

@@ -151,7 +151,7 @@ def test_a_log_with_transactions_and_strange_records_is_loaded(tmp_path: Path) -
         topic_id = harness.broker.topics.by_name["t"].topic_id
         return records.offset_key("g", topic, 0), records.offset_value(number, -1, "", 1_000, -1, topic_id)
 
-    append(offset("t", 1), (b"\0\3\0\1k", b"of a KIP-848 group"), (records.group_key("x"), b"\0\3"))
+    append(offset("t", 1), (b"\0\x0b\0\1k", b"of a share group"), (records.group_key("x"), b"\0\3"))
     for producer_id, number, is_commit in ((7, 2, False), (8, 3, True)):
         append(
             offset("t", number),

@@ -1,16 +1,49 @@
 """A driver for the group machines without a broker: a list is the log, a number is the clock."""
 
 from collections import Counter, deque
-from typing import Any
+from typing import Any, NamedTuple
 
-from odradek.coordinator import records
+from odradek.coordinator import consumer_changes, records
 from odradek.coordinator.classic_group import ClassicGroup, State
+from odradek.coordinator.consumer_changes import (
+    PutEpoch,
+    PutProgress,
+    PutRegex,
+    PutSubscription,
+    PutTarget,
+    PutTargetEpoch,
+)
 from odradek.coordinator.settings import GroupSettings
 from odradek.coordinator.shard import GroupShard
 from odradek.coordinator.step import Now, RecordBytes, Step, TimerKey, Write
+from odradek.coordinator.topics_view import NO_TOPICS, TopicsView
+from odradek.core.config.groups import ConsumerGroupConfig
 from odradek.core.errors import ErrorCode
+from odradek.core.ids import TopicId
+from odradek.protocol.generated.consumer_protocol import ConsumerProtocolAssignment
 
 WALL_START_MS = 1_000_000
+CONSUMER_CONFIG = ConsumerGroupConfig(
+    session_timeout_ms=45_000, heartbeat_interval_ms=5_000, assignment_interval_ms=1_000
+)
+
+
+class FakePartition(NamedTuple):
+    """A partition as the topics view wants it."""
+
+    replicas: tuple[int, ...] = (1,)
+
+
+class FakeTopic(NamedTuple):
+    """A topic as the topics view wants it."""
+
+    name: str
+    topic_id: TopicId
+    partitions: tuple[FakePartition, ...]
+
+
+def topic_id_of(name: str) -> TopicId:
+    return name.encode().ljust(16, b"_")
 
 
 class Harness:
@@ -21,6 +54,8 @@ class Harness:
 
     def __init__(self, settings: GroupSettings = GroupSettings()) -> None:
         self.settings = settings
+        self.config = CONSUMER_CONFIG
+        self.topics = NO_TOPICS
         self.now_ms = 0
         self.log: list[RecordBytes] = []
         self.flushes = True
@@ -39,7 +74,21 @@ class Harness:
         self.shard = self._new_shard()
 
     def _new_shard(self) -> GroupShard:
-        return GroupShard(self.settings, self._new_suffix)
+        shard = GroupShard(self.settings, lambda _: self.config, self._new_suffix)
+        shard.topics = self.topics
+        return shard
+
+    def set_topics(self, counts: dict[str, int]) -> None:
+        """The cluster now has these topics, with so many partitions each; a topic that stays keeps its id."""
+        before = self.topics.by_name
+        topics = {}
+        for name, count in counts.items():
+            topic = FakeTopic(name, topic_id_of(name), tuple([FakePartition()] * count))
+            topics[name] = before[name] if before.get(name) == topic else topic
+        by_id = {topic.topic_id: topic for topic in topics.values()}
+        self.topics = TopicsView(topics, by_id, {}, self.topics.version + 1)
+        changed = {name for name, topic in topics.items() if before.get(name) is not topic}
+        self.shard.topics_changed(self.topics, changed | (before.keys() - topics.keys()))
 
     def _new_suffix(self) -> str:
         self._suffixes += 1
@@ -152,13 +201,15 @@ def durable_view(group: ClassicGroup) -> dict[str, Any]:
 
 def describe_record(key: bytes, value: bytes | None) -> str:
     """A record in words."""
+    if records.key_type(key) in consumer_changes.KEYS:
+        return describe_consumer_record(records.key_type(key), key, value)
     if records.key_type(key) == records.GROUP_KEY:
         group_id = records.read_group_key(key)
         if value is None:
             return f"group {group_id} deleted"
         group = records.read_group(group_id, value)
         members = " ".join(
-            f"{member.member_id}={member.assignment.decode() or '-'}" for member in group.members.values()
+            f"{member.member_id}={show_work(member.assignment)}" for member in group.members.values()
         )
         return f"group {group_id} generation {group.generation} leader {group.leader_id or '-'} [{members}]"
     group_id, topic, partition = records.read_offset_key(key)
@@ -166,3 +217,63 @@ def describe_record(key: bytes, value: bytes | None) -> str:
         return f"offset {group_id} {topic}-{partition} deleted"
     committed = records.read_offset_value(value, 0)
     return f"offset {group_id} {topic}-{partition} = {committed.offset} {committed.metadata}".rstrip()
+
+
+def show_work(assignment: bytes) -> str:
+    """A member's assignment: words as they stand, the consumer protocol's as ``t:0,1 u:0``."""
+    if assignment[:1] != b"\0":
+        return assignment.decode() or "-"
+    decoded, _ = ConsumerProtocolAssignment.decode(memoryview(assignment), 2, 0)
+    parts = decoded.assigned_partitions
+    return " ".join(f"{part.topic}:{','.join(map(str, part.partitions))}" for part in parts) or "-"
+
+
+def describe_consumer_record(kind: int, key: bytes, value: bytes | None) -> str:
+    """A record of a consumer group in words."""
+    group_id, change = consumer_changes.read_change(kind, key, value)
+    if change is None:
+        what = {consumer_changes.EPOCH_KEY: "epoch", consumer_changes.TARGET_EPOCH_KEY: "target epoch"}
+        return f"{group_id} {what.get(kind, 'partition metadata')} deleted"
+    who = f"{group_id} {change[0]}" if isinstance(change[0], str) else group_id
+    match change:
+        case PutSubscription(_, said):
+            if said is None:
+                return f"{who} subscription deleted"
+            parts = [",".join(sorted(said.topics)) or "-"]
+            parts += [f"regex={said.regex}"] if said.regex else []
+            parts += [f"instance={said.instance_id}"] if said.instance_id is not None else []
+            parts += [f"rack={said.rack_id}"] if said.rack_id is not None else []
+            parts += [f"assignor={said.server_assignor}"] if said.server_assignor is not None else []
+            parts += (
+                ["classic=" + ",".join(name for name, _ in said.classic.protocols)] if said.classic else []
+            )
+            return f"{who} subscribes to {' '.join(parts)}"
+        case PutProgress(_, at):
+            return f"{who} has nothing" if at is None else f"{who} is at {show_progress(at)}"
+        case PutTarget(_, target):
+            return f"{who} target {'deleted' if target is None else show_partitions(target)}"
+        case PutEpoch(epoch, metadata_hash):
+            return f"{group_id} epoch {epoch}{'' if metadata_hash else ' without topics'}"
+        case PutTargetEpoch(epoch, _):
+            return f"{group_id} target epoch {epoch}"
+        case PutRegex(_, resolved):
+            matched = "deleted" if resolved is None else ",".join(sorted(resolved.topics)) or "nothing"
+            return f"{group_id} regex {change[0]} {matched}"
+    raise AssertionError(change)
+
+
+def show_partitions(partitions: Any) -> str:
+    """``t:0,1 u:0`` by topic and number."""
+    return (
+        " ".join(
+            f"{topic_id.rstrip(b'_').decode()}:{','.join(map(str, sorted(numbers)))}"
+            for topic_id, numbers in sorted(partitions.items())
+        )
+        or "-"
+    )
+
+
+def show_progress(at: Any) -> str:
+    """Epoch (and the one before), state, what is assigned and what is to be given up."""
+    revoking = f" revoking {show_partitions(at.revoking)}" if at.revoking else ""
+    return f"{at.epoch}({at.previous_epoch}) {at.state.name} {show_partitions(at.assigned)}{revoking}"

@@ -21,6 +21,7 @@ from odradek.coordinator.classic_join import Client
 from odradek.coordinator.listing import describe_group, list_groups
 from odradek.coordinator.settings import GroupSettings
 from odradek.core.errors import ApiError, ErrorCode
+from odradek.core.ids import ZERO_ID, TopicId
 from odradek.protocol.generated.heartbeat import HeartbeatRequest
 from odradek.protocol.generated.join_group import JoinGroupRequest, JoinGroupRequestProtocol
 from odradek.protocol.generated.leave_group import LeaveGroupRequest, MemberIdentity
@@ -39,7 +40,7 @@ from odradek.protocol.generated.offset_delete import (
 from odradek.protocol.generated.offset_fetch import OffsetFetchRequestGroup, OffsetFetchRequestTopics
 from odradek.protocol.generated.sync_group import SyncGroupRequest, SyncGroupRequestAssignment
 
-from .harness import Harness, describe_record
+from .harness import Harness, describe_record, show_work
 
 
 class Script:
@@ -91,7 +92,7 @@ class Script:
             return self._show_join(who, response)
         code = ErrorCode(response.error_code).name if hasattr(response, "error_code") else ""
         if api == "sync" and response.error_code == 0:
-            return f"{response.assignment.decode() or '-'}"
+            return show_work(response.assignment)
         if api == "leave" and response.error_code == 0:
             members = (
                 f"{m.member_id or m.group_instance_id}={ErrorCode(m.error_code).name}"
@@ -120,6 +121,14 @@ class Script:
             f"generation {response.generation_id} {response.protocol_type}/{response.protocol_name}"
             f" id={response.member_id} leader={response.leader} members=[{members}]{skip}"
         )
+
+    def topic_id(self, topic: str) -> TopicId:
+        """What a commit says of its topic."""
+        return ZERO_ID
+
+    def assignment(self, text: str) -> bytes:
+        """What a leader hands out."""
+        return text.encode()
 
     def _token(self, who: str, api: str) -> str:
         self.token_count += 1
@@ -159,7 +168,9 @@ class Script:
             protocol_type=options.pop("type", None),
             protocol_name=options.pop("protocol", None),
             assignments=[
-                SyncGroupRequestAssignment(member_id=self.ids.get(name, name), assignment=work.encode())
+                SyncGroupRequestAssignment(
+                    member_id=self.ids.get(name, name), assignment=self.assignment(work)
+                )
                 for name, work in options.items()
             ],
         )
@@ -202,7 +213,9 @@ class Script:
         for partition_name, text in options.items():
             topic, _, index = partition_name.rpartition("-")
             offset, _, metadata = text.partition(":")
-            entry = topics.setdefault(topic, OffsetCommitRequestTopic(name=topic, partitions=[]))
+            entry = topics.setdefault(
+                topic, OffsetCommitRequestTopic(name=topic, topic_id=self.topic_id(topic), partitions=[])
+            )
             entry.partitions.append(
                 OffsetCommitRequestPartition(
                     partition_index=int(index),
@@ -287,7 +300,7 @@ class Script:
             kind = f"{found.protocol_type or '-'}/{found.protocol_data or '-'}"
             lines.append(f"{group_id} {code} {found.group_state} {kind} {found.error_message or ''}".rstrip())
             for member in found.members:
-                instance, work = member.group_instance_id or "-", member.member_assignment.decode() or "-"
+                instance, work = member.group_instance_id or "-", show_work(member.member_assignment)
                 lines.append(
                     f"  {member.member_id} {instance} {member.client_id} {member.client_host}"
                     f" metadata={len(member.member_metadata)}B assignment={work}"
@@ -345,5 +358,5 @@ def milliseconds(text: str) -> int:
     raise ValueError(text)
 
 
-def script_files() -> list[Path]:
-    return sorted((Path(__file__).parent / "scripts").glob("*.txt"))
+def script_files(folder: str = "") -> list[Path]:
+    return sorted((Path(__file__).parent / "scripts" / folder).glob("*.txt"))

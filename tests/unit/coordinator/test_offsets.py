@@ -8,12 +8,14 @@ from odradek.core.errors import ErrorCode
 from odradek.core.ids import ZERO_ID
 from odradek.protocol.generated.offset_fetch import OffsetFetchRequestGroup, OffsetFetchRequestTopics
 
+from .harness import CONSUMER_CONFIG
+
 NOW = Now(1_000_000_000, 0)
 
 
 def shard_with(*commits: tuple[int, str, int]) -> GroupShard:
     """Commits as (producer id, topic, offset), one record each, in this order."""
-    shard = GroupShard(GroupSettings(retention_ms=1_000), lambda: "suffix")
+    shard = GroupShard(GroupSettings(retention_ms=1_000), lambda _: CONSUMER_CONFIG, lambda: "suffix")
     for position, (producer_id, topic, offset) in enumerate(commits):
         value = records.offset_value(offset, -1, "", 1_000, -1, ZERO_ID)
         shard.replay(position, producer_id, records.offset_key("g", topic, 0), value)
@@ -84,7 +86,7 @@ def test_a_deleted_group_takes_pending_offsets_along() -> None:
 
 
 def test_offsets_of_a_topic_made_anew_are_stale() -> None:
-    shard = GroupShard(GroupSettings(), lambda: "suffix")
+    shard = GroupShard(GroupSettings(), lambda _: CONSUMER_CONFIG, lambda: "suffix")
     old, new = b"o" * 16, b"n" * 16
     for partition, topic_id in enumerate((old, new, ZERO_ID)):
         value = records.offset_value(partition, -1, "", 1_000, -1, topic_id)

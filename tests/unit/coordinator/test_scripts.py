@@ -5,13 +5,23 @@ from pathlib import Path
 
 import pytest
 
+from .consumer_script import ConsumerScript
 from .script import Script, script_files
 
 
 @pytest.mark.parametrize("path", script_files(), ids=lambda path: path.stem)
 def test_script(path: Path) -> None:
+    check(path, Script())
+
+
+@pytest.mark.parametrize("path", script_files("consumer"), ids=lambda path: path.stem)
+def test_consumer_script(path: Path) -> None:
+    check(path, ConsumerScript())
+
+
+def check(path: Path, script: Script) -> None:
     text = path.read_text()
-    actual = Script().run(text)
+    actual = script.run(text)
     if os.environ.get("REWRITE_SCRIPTS"):
         path.write_text(actual)
     else:

@@ -19,6 +19,9 @@ from odradek.core.config.settings import Settings, load_settings
 from odradek.core.config.values import ConfigError, Value, parse
 from odradek.core.errors import StartupError
 
+ASSIGNORS = ("uniform", "range")
+"""What ``group.consumer.assignors`` may name (``coordinator/assignors``)."""
+
 _PLAIN = (
     "add.partitions.to.txn.retry.backoff.max.ms",
     "auto.create.topics.enable",
@@ -29,6 +32,8 @@ _PLAIN = (
     "default.replication.factor",
     "delete.topic.enable",
     "fetch.max.bytes",
+    "group.consumer.max.size",
+    "group.consumer.migration.policy",
     "group.initial.rebalance.delay.ms",
     "group.max.session.timeout.ms",
     "group.max.size",
@@ -91,6 +96,9 @@ class BrokerConfig:
         "default_replication_factor",
         "delete_topic_enable",
         "fetch_max_bytes",
+        "group_consumer_assignors",
+        "group_consumer_max_size",
+        "group_consumer_migration_policy",
         "group_initial_rebalance_delay_ms",
         "group_max_session_timeout_ms",
         "group_max_size",
@@ -124,6 +132,7 @@ class BrokerConfig:
         "queued_max_request_bytes",
         "quota_window_num",
         "quota_window_size_seconds",
+        "serves_consumer_protocol",
         "socket_request_max_bytes",
         "static",
         "transaction_abort_timed_out_transaction_cleanup_interval_ms",
@@ -149,6 +158,9 @@ class BrokerConfig:
     default_replication_factor: int
     delete_topic_enable: bool
     fetch_max_bytes: int
+    group_consumer_assignors: tuple[str, ...]
+    group_consumer_max_size: int
+    group_consumer_migration_policy: str
     group_initial_rebalance_delay_ms: int
     group_max_session_timeout_ms: int
     group_max_size: int
@@ -183,6 +195,8 @@ class BrokerConfig:
     """Most bytes of requests that have not arrived whole; -1 sets no bound."""
     quota_window_num: int
     quota_window_size_seconds: int
+    serves_consumer_protocol: bool
+    """Whether consumer groups of the new protocol (KIP-848) are served."""
     socket_request_max_bytes: int
     add_partitions_to_txn_retry_backoff_max_ms: int
     transaction_abort_timed_out_transaction_cleanup_interval_ms: int
@@ -208,6 +222,7 @@ class BrokerConfig:
         self._set_log_dir()
         self._set_listeners()
         self._set_metrics()
+        self._set_consumer_groups()
         self._check_roles()
         self._cap_replicas()
         validate_group_defaults(BrokerLayers({}, {}, self.static))
@@ -269,8 +284,20 @@ class BrokerConfig:
             raise ConfigError(
                 "controller.quorum.voters names several nodes; Odradek runs as one node for now"
             )
-        if "classic" not in self._list("group.coordinator.rebalance.protocols"):
+
+    def _set_consumer_groups(self) -> None:
+        protocols = self._list("group.coordinator.rebalance.protocols")
+        if "classic" not in protocols:
             raise ConfigError("group.coordinator.rebalance.protocols must include classic")
+        self.serves_consumer_protocol = "consumer" in protocols
+        assignors = self._list("group.consumer.assignors")
+        unknown = [name for name in assignors if name not in ASSIGNORS]
+        if unknown or not assignors:
+            raise ConfigError(
+                f"group.consumer.assignors: {', '.join(unknown) or 'nothing'} is not served;"
+                f" choose from {', '.join(ASSIGNORS)} (assignors of your own cannot be loaded)"
+            )
+        self.group_consumer_assignors = tuple(dict.fromkeys(assignors))
 
     def _cap_replicas(self) -> None:
         for name in ONE_REPLICA:

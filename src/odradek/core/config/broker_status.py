@@ -27,6 +27,19 @@ IMPLEMENTED = {
     "default.replication.factor": "Replicas of topics that do not say; one node can hold one.",
     "delete.topic.enable": "Whether topics may be deleted.",
     "fetch.max.bytes": "Most bytes that one Fetch answer holds.",
+    "group.consumer.assignment.interval.ms": "Default of the groups' consumer.assignment.interval.ms.",
+    "group.consumer.assignors": "uniform, range, or both; the first is for members that name none.",
+    "group.consumer.heartbeat.interval.ms": "Default of the groups' consumer.heartbeat.interval.ms.",
+    "group.consumer.max.assignment.interval.ms": "Highest consumer.assignment.interval.ms of a group.",
+    "group.consumer.max.heartbeat.interval.ms": "Highest consumer.heartbeat.interval.ms of a group.",
+    "group.consumer.max.session.timeout.ms": "Highest consumer.session.timeout.ms of a group.",
+    "group.consumer.max.size": "Most members of a consumer group.",
+    "group.consumer.migration.policy": "Which kind of group with members may become the other kind.",
+    "group.consumer.min.assignment.interval.ms": "Lowest consumer.assignment.interval.ms of a group.",
+    "group.consumer.min.heartbeat.interval.ms": "Lowest consumer.heartbeat.interval.ms of a group.",
+    "group.consumer.min.session.timeout.ms": "Lowest consumer.session.timeout.ms of a group.",
+    "group.consumer.session.timeout.ms": "Default of the groups' consumer.session.timeout.ms.",
+    "group.coordinator.rebalance.protocols": "Must include classic; consumer serves the protocol of KIP-848.",
     "group.initial.rebalance.delay.ms": "How long a new group waits for more members.",
     "group.max.session.timeout.ms": "Longest session timeout a member may ask for.",
     "group.max.size": "Most members of a classic group.",
@@ -138,13 +151,8 @@ ACCEPTED = {
     "Group records are appended at once and flushed in groups; there is no batch to size.": """
         group.coordinator.append.linger.ms group.coordinator.cached.buffer.max.bytes
         offsets.commit.timeout.ms offsets.load.buffer.size offsets.topic.compression.codec""",
-    "Consumer groups of the new protocol (KIP-848) are not served yet.": """
-        group.consumer.assignment.interval.ms group.consumer.assignors group.consumer.heartbeat.interval.ms
-        group.consumer.max.assignment.interval.ms group.consumer.max.heartbeat.interval.ms
-        group.consumer.max.session.timeout.ms group.consumer.max.size group.consumer.migration.policy
-        group.consumer.min.assignment.interval.ms group.consumer.min.heartbeat.interval.ms
-        group.consumer.min.session.timeout.ms group.consumer.regex.refresh.interval.ms
-        group.consumer.session.timeout.ms group.coordinator.rebalance.protocols""",
+    "Regular expressions follow topics at once; nothing has to be refreshed.": """
+        group.consumer.regex.refresh.interval.ms""",
     "Share groups (KIP-932) are not served yet.": """
         group.share.assignment.interval.ms group.share.assignors group.share.delivery.count.limit
         group.share.heartbeat.interval.ms group.share.initialize.retry.interval.ms

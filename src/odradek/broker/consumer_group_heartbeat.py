@@ -1,0 +1,38 @@
+"""ConsumerGroupHeartbeat: joins a consumer group, lives in it, learns what to read, leaves (KIP-848).
+
+v1 subscribes by regular expression, and the client makes the member id (KIP-1082). What happens is in
+``coordinator/consumer_heartbeat.py``.
+"""
+
+from typing import TYPE_CHECKING
+
+from odradek.broker.requests import RequestContext, Wait
+from odradek.coordinator.classic_join import Client
+from odradek.core.errors import ApiError, ErrorCode
+from odradek.protocol.generated.consumer_group_heartbeat import (
+    ConsumerGroupHeartbeatRequest,
+    ConsumerGroupHeartbeatResponse,
+)
+
+if TYPE_CHECKING:
+    from odradek.broker.broker import Broker
+
+
+def handle(broker: "Broker", request: ConsumerGroupHeartbeatRequest, context: RequestContext) -> Wait:
+    if not broker.config.serves_consumer_protocol:
+        raise ApiError(
+            ErrorCode.UNSUPPORTED_VERSION,
+            "group.coordinator.rebalance.protocols does not include consumer; use group.protocol=classic",
+        )
+    runner = broker.groups.runner(request.group_id)
+    wait = Wait()
+    client = Client(context.api_version, context.client_id or "", "/" + context.session.client_host)
+    runner.perform(runner.shard.consumer_heartbeat(request, client, wait, runner.now()))
+    return wait
+
+
+def refuse(
+    request: ConsumerGroupHeartbeatRequest, code: ErrorCode, message: str | None
+) -> ConsumerGroupHeartbeatResponse:
+    """``code`` for the member that asked."""
+    return ConsumerGroupHeartbeatResponse(error_code=code, error_message=message)
