@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from odradek.broker import table
 from odradek.broker.cleaner import Cleaner
 from odradek.broker.fetch_sessions import FetchSessions
+from odradek.broker.gathered import Gathered
 from odradek.broker.maintenance import Chore, Maintenance
 from odradek.broker.metadata_commits import MetadataCommits
 from odradek.broker.partitions import OFFSETS_TOPIC, TRANSACTIONS_TOPIC, CommitWaiter, Partition
@@ -86,6 +87,7 @@ class Broker:
         self.quotas = Quotas(self)
         self._after_flush: list[Callable[[bool], None]] = []
         self._sweep_is_due = False
+        self.gathered = Gathered(self)
         self._client_ids: dict[bytes, str] = {}
         store.volume.producer_expiration_ms = config.producer_id_expiration_ms
         store.volume.on_offline = self._log_went_offline
@@ -141,6 +143,14 @@ class Broker:
         Never raises: what the peer did wrong is a ``Close``, what we did wrong is logged once with its
         request and answered with UNKNOWN_SERVER_ERROR.
         """
+        answer = self.handle_gathering(frame, session)
+        if self.gathered.entries:
+            self.gathered.write()
+        return answer
+
+    def handle_gathering(self, frame: memoryview, session: Session) -> Answer:
+        """Like :meth:`handle`, but batches may be left in ``gathered``: the caller has them written, after as
+        many frames as it likes, before it sends an answer or lets the bytes of a frame change."""
         try:
             kind, correlation_id, client_id_length = _HEADER.unpack_from(frame, 0)
             repeat = session.repeats.known.get(kind)
@@ -148,6 +158,8 @@ class Broker:
                 answer = repeat.answer(frame)
                 if answer is not None:
                     return answer
+            if self.gathered.entries:
+                self.gathered.write()
             api_key, version = kind >> 16, kind & 0xFFFF
             api = self.apis.get(api_key)
             if api is None:
@@ -239,6 +251,10 @@ class Broker:
             log.exception("%s v%d could not be answered: %.2000r", api.name, context.api_version, request)
             refusal = api.refuse(request, ErrorCode.UNKNOWN_SERVER_ERROR, None)
             return _encode(api, context.api_version, correlation_id, refusal)
+
+    def encode(self, api: table.Api, version: int, correlation_id: int, response: Message) -> Parts:
+        """``response`` as one frame."""
+        return _encode(api, version, correlation_id, response)
 
     def _refuse_api_versions(self, correlation_id: int) -> Parts:
         """An unknown version is answered in version 0, so that the client can step down (KIP-511)."""

@@ -146,6 +146,8 @@ class RepeatedFetch:
         _, correlation_id, first, session_epoch, middle, offset, last = self._unpack(frame)
         if (first, middle, last) != self._request_fixed:
             return None
+        if broker.gathered.entries:
+            broker.gathered.write()  # a client sees its own batches
         session = None
         if self._session_id:
             session = broker.fetch_sessions.of_one_partition(self._session_id, session_epoch, self._key)

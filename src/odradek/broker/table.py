@@ -65,6 +65,7 @@ HANDLERS: dict[int, str] = {
 ``refuse(request, code, message)``, the response that carries one error for everything asked."""
 
 REPEATED: dict[int, str] = {
+    0: "repeated_produce",
     1: "repeated_fetch",
 }
 """API key → module that knows such requests again (:mod:`odradek.broker.repeats`)."""

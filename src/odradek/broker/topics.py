@@ -13,6 +13,7 @@ from odradek.core.ids import TopicId, TopicPartition, is_garbled
 from odradek.storage.config import LogConfig
 from odradek.storage.loading import name_topic
 from odradek.storage.log import Log
+from odradek.storage.log_state import LogState
 from odradek.storage.store import LogStore
 
 log = logging.getLogger("odradek.topics")
@@ -37,7 +38,7 @@ class Topics:
         topic = self.by_name.get(name)
         return topic.partition(index) if topic is not None else None
 
-    def partition_of(self, partition_log: Log) -> Partition | None:
+    def partition_of(self, partition_log: LogState) -> Partition | None:
         """The partition that owns ``partition_log``, unless its topic is gone."""
         name, index = partition_log.topic_partition
         partition = self.partition(name, index)

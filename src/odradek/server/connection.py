@@ -22,8 +22,8 @@ log = logging.getLogger("odradek.connection")
 _SIZE = struct.Struct(">i")
 MAX_OUTSTANDING = 128
 """Requests of one connection that may be unanswered before it is read no further."""
-WRITE_FROM_PARTS = 32
-"""Pieces of answers that are collected at most before they are written."""
+WRITE_FROM_ANSWERS = 16
+"""Answers that are collected at most before they are written."""
 UNCOUNTED_BYTES = 16 * 1024
 """Requests of this size need no room of their own: however many others wait for some, they go through."""
 _PEER_IS_SLOW = 1
@@ -96,7 +96,7 @@ class Connection(asyncio.BufferedProtocol):
             self._server.memory.leave(self)
         queue, self._queue = self._queue, deque()
         for answer in queue:
-            if type(answer) is Wait:
+            if isinstance(answer, Wait):
                 answer.abandon()
         self._give_back_buffer()
         self._server.closed(self)
@@ -114,8 +114,14 @@ class Connection(asyncio.BufferedProtocol):
     def _consume(self, filled: int) -> None:
         """Handles the frames in the first ``filled`` bytes of the present buffer, keeps what is left."""
         view = self._own_view
-        out: Parts = []
-        position = self._handle_frames(view, filled, out)
+        out: list[Parts] = []
+        gathered = self._server.broker.gathered
+        try:
+            position = self._handle_frames(view, filled, out)
+        finally:
+            # Before any answer leaves, and before the bytes give way to others.
+            if gathered.entries:
+                gathered.write()
         if out:
             self._write(out)
         if not self._closing:
@@ -123,10 +129,10 @@ class Connection(asyncio.BufferedProtocol):
         elif not self._queue:
             self.transport.close()
 
-    def _handle_frames(self, view: memoryview, filled: int, out: Parts) -> int:
+    def _handle_frames(self, view: memoryview, filled: int, out: list[Parts]) -> int:
         """Handles the whole frames in ``view[:filled]``; returns where the first partial one begins."""
         server = self._server
-        handle = server.broker.handle
+        handle = server.broker.handle_gathering
         session = self.session
         largest = server.max_frame_bytes
         queue = self._queue
@@ -148,12 +154,14 @@ class Connection(asyncio.BufferedProtocol):
                 if queue:
                     queue.append(answer)
                 else:
-                    out += answer
-                    if len(out) >= WRITE_FROM_PARTS:
+                    out.append(answer)
+                    if len(out) >= WRITE_FROM_ANSWERS:
                         # Many large answers to many small requests: whether the peer reads them has to show.
+                        if server.broker.gathered.entries:
+                            server.broker.gathered.write()
                         self._write(out)
                         out.clear()
-            elif type(answer) is Wait:
+            elif isinstance(answer, Wait):
                 answer.notify(self._answer_is_ready)
                 queue.append(answer)
             elif answer is not None:
@@ -237,15 +245,15 @@ class Connection(asyncio.BufferedProtocol):
     def drain(self) -> None:
         """Writes what stands complete at the head of the queue, then reads on if that had stopped."""
         queue = self._queue
-        out: Parts = []
+        out: list[Parts] = []
         while queue:
             answer = queue[0]
             if type(answer) is list:
-                out += answer
+                out.append(answer)
             elif answer.parts is None:  # type: ignore[union-attr]
                 break
             else:
-                out += answer.parts  # type: ignore[union-attr]
+                out.append(answer.parts)  # type: ignore[union-attr]
             queue.popleft()
         if out:
             self._write(out)
@@ -254,10 +262,11 @@ class Connection(asyncio.BufferedProtocol):
         if self._reading_paused and not self._held and len(queue) < MAX_OUTSTANDING // 2:
             self._resume_reading()
 
-    def _write(self, out: Parts) -> None:
-        """Sends ``out``, by a system call of our own when nothing waits before it: for a fetch this is a
+    def _write(self, answers: list[Parts]) -> None:
+        """Sends ``answers``, by a system call of our own when nothing waits before it: for a fetch this is a
         third cheaper than the transport's way, which remains for what the socket does not take at once."""
         transport = self.transport
+        out = answers[0] if len(answers) == 1 else [part for parts in answers for part in parts]
         size = sum(map(len, out))
         if size <= JOIN_BELOW_BYTES:
             out = [b"".join(out)]

@@ -12,7 +12,7 @@ import shutil
 import struct
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 Bytes = bytes | bytearray | memoryview
@@ -43,6 +43,7 @@ class Disk(Protocol):
     def close(self, fd: int, /) -> None: ...
     def duplicate(self, fd: int, /) -> int: ...
     def pwrite(self, fd: int, data: Bytes, position: int, /) -> int: ...
+    def pwritev(self, fd: int, pieces: Sequence[Bytes], position: int, /) -> int: ...
     def pread(self, fd: int, length: int, position: int, /) -> bytes: ...
     def map(self, fd: int, length: int) -> memoryview: ...
     def truncate(self, fd: int, length: int, /) -> None: ...
@@ -81,6 +82,7 @@ class SystemDisk:
     close = staticmethod(os.close)
     duplicate = staticmethod(os.dup)
     pwrite = staticmethod(os.pwrite)
+    pwritev = staticmethod(os.pwritev)
     pread = staticmethod(os.pread)
     truncate = staticmethod(os.ftruncate)
     rename = staticmethod(os.rename)

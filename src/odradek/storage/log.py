@@ -18,7 +18,7 @@ from odradek.records.errors import CorruptBatchError, InvalidRecordsError
 from odradek.records.record import read_records
 from odradek.storage import lookup, names, validation
 from odradek.storage.disk import write_all
-from odradek.storage.log_files import LogFiles
+from odradek.storage.gathering import GatheringLog
 from odradek.storage.lookup import TimestampOffset
 from odradek.storage.producers import NOTHING, AbortedTransaction, KeptBatch, Vouched
 from odradek.storage.segment import Segment
@@ -72,7 +72,7 @@ class ReadResult(NamedTuple):
     next_offset: int
 
 
-class Log(LogFiles):
+class Log(GatheringLog):
     """One partition's log. Made by :mod:`odradek.storage.loading`, kept by :class:`LogStore`."""
 
     __slots__ = ()
@@ -95,6 +95,7 @@ class Log(LogFiles):
         (:class:`validation.RecordsRefusedError` when single records are), KAFKA_STORAGE_ERROR when the
         disk refuses (nothing is appended then) or the log is offline.
         """
+        assert not self._gathered, "what was gathered has to be written first"
         if self._fd < 0:
             self._prepare_append()
         config = self._config
@@ -166,7 +167,7 @@ class Log(LogFiles):
             raise self._cut_back(error, position) from error
 
         segment.size = position + size
-        self.log_end_offset = end_offset = last_offset + 1
+        self.log_end_offset = last_offset + 1
         if max_timestamp > segment.max_timestamp:
             segment.max_timestamp = max_timestamp
             segment.max_timestamp_offset = last_offset
@@ -182,12 +183,7 @@ class Log(LogFiles):
             self._note_producer(admitted, first_offset, now_ms)
         if leader_epoch != self._epoch:
             self._start_epoch(leader_epoch, first_offset)
-        if self.is_strict:
-            if not self._dirty:
-                self._dirty = True
-                self.volume.dirty.append(self)
-        else:
-            self._note_unflushed(end_offset, now_ms)
+        self._appended(now_ms)
         append_time = now_ms if not is_plain and config.timestamp_type else -1
         return AppendResult(first_offset, last_offset, append_time, self.log_start_offset, False)
 
@@ -200,15 +196,6 @@ class Log(LogFiles):
             header = BatchHeader._make(_unpack_header(records))
             if header.producer_id >= 0 and header.base_sequence >= 0 and self._producers is not None:
                 self._producers.expect(header.producer_id, header.producer_epoch, header.base_sequence)
-
-    def _index_batch(self, segment: Segment, position: int, last_offset: int, max_timestamp: int) -> None:
-        """After the first batch of a segment, and after each that is due for an index entry."""
-        if not position:
-            segment.first_timestamp = max_timestamp
-        if segment.bytes_since_index > self._config.index_interval_bytes:
-            segment.add_index_entry(last_offset, position)
-        if not position or segment.is_index_full(self._config.segment_index_bytes):
-            self._set_roll_limits()
 
     def _admit(self, records: memoryview, origin: Origin, vouched: Vouched) -> _Admitted:
         """Check a batch of a producer that does not simply go on; whether it is here already."""

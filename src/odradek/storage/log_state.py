@@ -15,7 +15,7 @@ from odradek.storage.config import UNLIMITED, LogConfig
 from odradek.storage.epochs import LeaderEpochs
 from odradek.storage.flush import FlushItem
 from odradek.storage.index import LARGEST_RELATIVE_OFFSET
-from odradek.storage.producers import Producers
+from odradek.storage.producers import KeptBatch, Producers
 from odradek.storage.recovery import Recovered, load_epochs, load_producers
 from odradek.storage.segment import Segment
 from odradek.storage.volume import Volume
@@ -40,6 +40,10 @@ class LogState:
         "_epoch",
         "_epochs",
         "_fd",
+        "_gathered",
+        "_gathered_offset",
+        "_gathered_position",
+        "_gathered_producers",
         "_is_plain",
         "_pending_epochs",
         "_pending_fds",
@@ -97,6 +101,12 @@ class LogState:
         self.offline: DamageError | None = None
         self._fd = NOT_READY
         self._pwrite = volume.disk.pwrite
+        self._gathered: list[tuple[memoryview, int, int]] = []
+        """Batches that have their offsets and wait to be written: bytes, last offset, youngest timestamp."""
+        self._gathered_position = self._gathered_offset = 0
+        """Size and end of the log once they are written; of no meaning while there are none."""
+        self._gathered_producers: dict[int, tuple[list[KeptBatch], int, int]] = {}
+        """Producers as they were before: their batches, last sequence, last timestamp."""
         self._producers: Producers | None = None
         self._epochs: LeaderEpochs | None = None
         self._epoch = -1
@@ -209,6 +219,7 @@ class LogState:
     def begin_flush(self) -> FlushItem:
         """What has to be synced so that the log is durable up to its present end. Raises ``OSError``, and
         then nothing has changed."""
+        assert not self._gathered, "what was gathered has to be written first"
         active = self.active
         is_growing = active.fd != NOT_READY and self.log_end_offset > self.flushed_offset
         # First, as it may fail: nothing that waits for this flush must get lost then.

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from odradek.core.errors import ApiError
 from odradek.core.ids import Randomness
 from odradek.storage.config import LogConfig
 from odradek.storage.disk import Disk, Replacer
 from odradek.storage.flush import FlushItem, FlushTicket
 
 if TYPE_CHECKING:
+    from odradek.storage.gathering import GatheringLog
     from odradek.storage.log_state import LogState
     from odradek.storage.segment import Segment
 
@@ -34,6 +36,7 @@ class Volume:
         "file_system_fd",
         "folder",
         "garbage",
+        "gathering",
         "in_flight",
         "log_start_checkpoint",
         "log_starts_changed",
@@ -53,6 +56,8 @@ class Volume:
         self.on_offline: Callable[[LogState], None] = lambda log: None
         self.dirty: list[LogState] = []
         """Logs for which a flush is due; each is in here once."""
+        self.gathering: list[GatheringLog] = []
+        """Logs with batches that wait to be written; each is in here once."""
         self.timed: set[LogState] = set()
         """Logs with unflushed records that ``flush.ms`` will make due."""
         self.garbage: list[tuple[str, int]] = []
@@ -93,6 +98,11 @@ class Volume:
         """How much earlier than ``segment.ms`` a new segment is to be rolled."""
         longest_ms = min(config.segment_jitter_ms, config.segment_ms)
         return int(self.randomness.random() * longest_ms) if longest_ms > 0 else 0
+
+    def write_gathered(self, now_ms: int) -> list[tuple[GatheringLog, ApiError | None]]:
+        """Writes what was gathered: each log that had something, and why that was refused, if it was."""
+        gathering, self.gathering = self.gathering, []
+        return [(log, log.write_gathered(now_ms)) for log in gathering]
 
     def begin_flush(self, now_ms: int) -> FlushTicket | None:
         """What has to be synced now; None when nothing has, or when a flush is in flight."""

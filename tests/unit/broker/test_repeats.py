@@ -1,19 +1,28 @@
 """What is answered without being decoded is what would have been answered, and only then."""
 
+import errno
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from odradek.broker.gathered import Gathered
 from odradek.broker.repeats import Repeats
 from odradek.broker.requests import Session
 from odradek.core.errors import ErrorCode
 from odradek.protocol.generated.delete_topics import DeleteTopicsRequest, DeleteTopicState
 from odradek.protocol.generated.fetch import FetchRequest
+from odradek.protocol.generated.list_offsets import (
+    ListOffsetsPartition,
+    ListOffsetsRequest,
+    ListOffsetsTopic,
+)
 from odradek.protocol.generated.metadata import MetadataRequest, MetadataRequestTopic
+from odradek.protocol.generated.produce import ProduceRequest
 from tests.unit.broker.harness import Harness, batch
 from tests.unit.broker.test_fetch import base_offsets, fetch, fill, partitions
+from tests.unit.broker.test_produce import only, produce
 
 
 @pytest.fixture
@@ -157,3 +166,158 @@ def test_learning_waits_and_waits_longer_each_time() -> None:
     learnt = [number for number in range(1, 2_000) if repeats.is_time_to_learn()]
     assert learnt[:4] == [4, 12, 28, 60]
     assert max(after - before for before, after in pairwise(learnt)) <= 1_024
+
+
+def learn_to_produce(
+    harness: Harness, version: int = 12, acks: int = 1, partition: int = 0
+) -> ProduceRequest:
+    request = produce(batch(b"v"), partition=partition, acks=acks)
+    if version >= 13:
+        request.topic_data[0].topic_id = harness.broker.image.topics["t"].topic_id
+    for _ in range(8):
+        assert only(harness.call(renewed(request), version)).error_code == 0
+    assert version in harness.session.repeats.known
+    return request
+
+
+def renewed(request: ProduceRequest, *values: bytes, **fields: int) -> ProduceRequest:
+    """The request with another batch in it."""
+    (data,) = request.topic_data[0].partition_data
+    data.records = batch(*(values or (b"v",)), **fields)
+    return request
+
+
+@pytest.fixture
+def gathered(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many batches each write brought together."""
+    sizes: list[int] = []
+    write = Gathered.write
+
+    def watched(self: Gathered) -> None:
+        sizes.append(len(self.entries))
+        write(self)
+
+    monkeypatch.setattr(Gathered, "write", watched)
+    return sizes
+
+
+@pytest.mark.parametrize("version", range(9, 14))
+def test_a_produce_is_answered_as_if_it_were_the_first(
+    harness: Harness, gathered: list[int], version: int
+) -> None:
+    request = learn_to_produce(harness, version)
+    del gathered[:]
+    end = harness.broker.topics.by_name["t"].partitions[0].log.log_end_offset
+    known = harness.call(renewed(request, b"a", b"b", b"c" * 300), version)
+    assert gathered == [1]
+    unknown = from_scratch(harness, renewed(request, b"a"), version)
+    assert gathered == [1]
+    assert only(known).base_offset == end
+    assert only(unknown).base_offset == end + 3
+    only(known).base_offset = only(unknown).base_offset
+    assert known == unknown
+
+
+def test_every_partition_of_a_topic_is_known(harness: Harness, gathered: list[int]) -> None:
+    for partition in (0, 1, 2):
+        learn_to_produce(harness, partition=partition)
+        for _ in range(40):
+            harness.call(produce(batch(b"v"), partition=partition), 12)
+    del gathered[:]
+    for partition in (0, 1, 2):
+        harness.call(produce(batch(b"v"), partition=partition), 12)
+    assert gathered == [1, 1, 1]
+
+
+def test_acks_all_waits_until_it_is_on_disk(harness: Harness, gathered: list[int]) -> None:
+    request = learn_to_produce(harness, acks=-1)
+    del gathered[:]
+    pending = harness.send(renewed(request), 12)
+    assert gathered == [1]
+    assert not pending.is_answered
+    assert harness.broker.flush_is_urgent
+    harness.flush()
+    assert only(pending.response()).error_code == 0
+
+
+def test_acks_all_times_out(harness: Harness) -> None:
+    request = learn_to_produce(harness, acks=-1)
+    pending = harness.send(renewed(request), 12)
+    harness.advance(2_000)
+    answer = only(pending.response())
+    assert (answer.error_code, answer.base_offset) == (ErrorCode.REQUEST_TIMED_OUT, -1)
+
+
+def test_a_producer_in_a_loop_wakes_a_parked_fetch(harness: Harness) -> None:
+    request = learn_to_produce(harness, partition=1)
+    harness.flush()
+    end = harness.broker.topics.by_name["t"].partitions[1].log.log_end_offset
+    waiting = fetch(0, end, min_bytes=1, max_wait_ms=500)
+    del waiting.topics[0].partitions[0]
+    pending = harness.send(waiting, 12)
+    assert not pending.is_answered
+    harness.send(renewed(request), 12)
+    harness.flush()
+    assert base_offsets(partitions(pending.response())[0]) == [end]
+
+
+@pytest.mark.parametrize("acks", [1, -1])
+def test_what_the_disk_refuses_is_answered_so(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, acks: int
+) -> None:
+    request = learn_to_produce(harness, acks=acks)
+    log = harness.broker.topics.by_name["t"].partitions[0].log
+    end = log.log_end_offset
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk_is_full:
+        disk_is_full.setattr(log, "_pwrite", full)
+        answer = only(harness.send(renewed(request), 12).response())
+    assert (answer.error_code, answer.base_offset) == (ErrorCode.KAFKA_STORAGE_ERROR, -1)
+    assert "No space left" in (answer.error_message or "") or acks == -1
+    assert log.log_end_offset == end
+    assert only(harness.call(renewed(request), 12)).base_offset == end
+
+
+@pytest.mark.parametrize("bad", ["crc", "empty", "cut"])
+def test_a_bad_batch_takes_the_long_way(harness: Harness, gathered: list[int], bad: str) -> None:
+    request = learn_to_produce(harness)
+    del gathered[:]
+    records = bytearray(batch(b"v"))
+    if bad == "crc":
+        records[-1] ^= 1
+    (data,) = request.topic_data[0].partition_data
+    data.records = {"crc": bytes(records), "empty": b"", "cut": bytes(records[:-1])}[bad]
+    known = harness.call(request, 12)
+    assert gathered == []
+    assert only(known).error_code != 0
+    assert known == from_scratch(harness, request, 12)
+
+
+def test_produce_to_a_deleted_topic(harness: Harness) -> None:
+    request = learn_to_produce(harness)
+    harness.call(DeleteTopicsRequest(topics=[DeleteTopicState(name="t")], timeout_ms=1_000), 6)
+    assert only(harness.call(renewed(request), 12)).error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    harness.call(MetadataRequest(topics=[MetadataRequestTopic(name="t")]), 9)
+    assert only(harness.call(renewed(request), 12)).base_offset == 0
+
+
+def test_whatever_else_is_asked_sees_what_was_gathered(harness: Harness, gathered: list[int]) -> None:
+    request = learn_to_produce(harness)
+    harness.flush()
+    del gathered[:]
+    harness.broker.handle = harness.broker.handle_gathering  # type: ignore[method-assign]
+    end = harness.broker.topics.by_name["t"].partitions[0].log.log_end_offset
+    first, second = harness.send(renewed(request), 12), harness.send(renewed(request), 12)
+    assert gathered == []
+    asked = ListOffsetsRequest(
+        replica_id=-1,
+        topics=[
+            ListOffsetsTopic(name="t", partitions=[ListOffsetsPartition(partition_index=0, timestamp=-1)])
+        ],
+    )
+    harness.send(asked, 6)
+    assert gathered == [2]
+    assert [only(pending.response()).base_offset for pending in (first, second)] == [end, end + 1]

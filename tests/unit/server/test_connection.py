@@ -49,13 +49,24 @@ class FakeTransport:
 
 class FakeServer:
     def __init__(self, handle: Callable[[memoryview, Session], Answer]) -> None:
-        self.broker = SimpleNamespace(handle=handle)
+        self.gathered: list[Any] = []
+        """What waits to be written; ``writes`` counts how often that was done."""
+        self.writes = 0
+        self.broker = SimpleNamespace(
+            handle_gathering=handle, gathered=SimpleNamespace(entries=self.gathered, write=self._write)
+        )
         self.clock = SimpleNamespace(monotonic_ms=lambda: 0)
         self.pool = BufferPool()
         self.ready: list[Connection] = []
         self.now_ms = 0
         self.max_frame_bytes = 1_000_000
         self.memory = RequestMemory(-1)
+
+    def _write(self) -> None:
+        for written in self.gathered:
+            written()
+        self.gathered.clear()
+        self.writes += 1
 
     def opened(self, connection: Connection) -> None:
         pass
@@ -267,3 +278,24 @@ def test_a_closing_transport_s_descriptor_is_left_alone() -> None:
         server.settle()
         with pytest.raises(BlockingIOError):
             theirs.recv(1)
+
+
+def test_what_one_read_brought_is_written_at_once_and_before_it_is_answered() -> None:
+    def handle(view: memoryview, session: Session) -> Answer:
+        answer = [b"too early"]
+
+        def write() -> None:
+            answer[:] = [bytes(view)]  # the frame is still as it was
+
+        server.gathered.append(write)
+        return answer  # type: ignore[return-value]
+
+    connection, transport, server = connect(handle)
+    cut = frame(b"three, cut")
+    receive(connection, frame(b"one") + frame(b"two") + cut[:8])
+    assert server.writes == 1
+    receive(connection, cut[8:10])
+    assert server.writes == 1
+    receive(connection, cut[10:])
+    assert server.writes == 2
+    assert transport.written == b"onetwothree, cut"

@@ -2,7 +2,7 @@
 
 import errno
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -67,6 +67,9 @@ class FaultyDisk(QuickDisk):
             return short
         self._maybe_fail("pwrite")
         return SystemDisk.pwrite(fd, data, position)
+
+    def pwritev(self, fd: int, pieces: Sequence[memoryview], position: int, /) -> int:  # type: ignore[override]
+        return self.pwrite(fd, b"".join(pieces), position)
 
     def pread(self, fd: int, length: int, position: int, /) -> bytes:  # type: ignore[override]
         self._maybe_fail("pread")

@@ -14,11 +14,12 @@ from odradek.core.errors import ApiError
 from odradek.records.batch import iterate_batches
 from odradek.records.record import Record, read_records
 from odradek.storage.config import LogConfig
+from odradek.storage.gathering import NOT_GATHERED
 from odradek.storage.log import Log
 from odradek.storage.store import LogStore
 from odradek.testing.clock import FakeClock
 
-from .conftest import NOW_MS, T0, QuickDisk, append, crash, make_log
+from .conftest import NOW_MS, T0, QuickDisk, append, batch, crash, make_log
 
 CONFIG = LogConfig(segment_bytes=2048, index_interval_bytes=200, segment_ms=5000, retention_ms=-1)
 
@@ -65,6 +66,18 @@ class LogMachine(RuleBasedStateMachine):
         self.batches.append(
             [Record(first + number, timestamp, b"k", value) for number, value in enumerate(values)]
         )
+
+    @rule(groups=st.lists(st.lists(st.binary(max_size=150), min_size=1, max_size=4), max_size=5))
+    def gather(self, groups: list[list[bytes]]) -> None:
+        """Several batches by one write; those that are not gathered are left out."""
+        for values in groups:
+            first = self.log.gathered_end_offset
+            records = batch(*values, timestamp=self.now_ms)
+            if self.log.gather(records, self.now_ms, 0) != NOT_GATHERED:
+                self.batches.append(
+                    [Record(first + number, self.now_ms, b"k", value) for number, value in enumerate(values)]
+                )
+        assert all(error is None for _, error in self.store.volume.write_gathered(self.now_ms))
 
     @rule(ms=st.integers(1, 3000))
     def wait(self, ms: int) -> None:

@@ -10,7 +10,7 @@ written and forgets that it is not there, as Linux does.
 
 import errno
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from odradek.storage.disk import Bytes, Entry, LockHeldError
@@ -258,6 +258,9 @@ class SimulatedDisk:
         file.touch(min(position, before), position + count)
         file.modified_ms = self.volume.now_ms()
         return count
+
+    def pwritev(self, fd: int, pieces: Sequence[Bytes], position: int, /) -> int:
+        return self.pwrite(fd, b"".join(pieces), position)
 
     def pread(self, fd: int, length: int, position: int, /) -> bytes:
         path, file = self._entry(fd)
