@@ -34,9 +34,9 @@ class Event(Enum):
 
     INITIALIZED = "InitProducerId"
     ADDED = "partitions or offsets added"
-    COMMITTED = "EndTxn: commit"
-    ABORTED = "EndTxn: abort, fenced or out of time"
-    ABORTED_NOTHING = "EndTxn of version 2: abort"
+    COMMITTED = "EndTxn commits"
+    ABORTED = "EndTxn aborts, a new producer came, or time is up"
+    ABORTED_NOTHING = "EndTxn of version 2 aborts"
     MARKED = "all markers are durable"
     EXPIRED = "idle for too long"
 
