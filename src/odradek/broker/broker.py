@@ -24,10 +24,12 @@ from odradek.broker.requests import Answer, Close, Message, Parts, RequestContex
 from odradek.broker.timers import Timers
 from odradek.broker.topics import Topics
 from odradek.cluster.change import Change
+from odradek.cluster.configs import dynamic_texts
 from odradek.cluster.image import ClusterImage
 from odradek.cluster.store import MetadataStore
 from odradek.core.clock import Clock
 from odradek.core.config.broker import BrokerConfig
+from odradek.core.config.values import ConfigError
 from odradek.core.errors import ApiError, ErrorCode, PeerError
 from odradek.core.ids import Randomness
 from odradek.protocol.fields import skip_tags
@@ -67,8 +69,11 @@ class Broker:
         randomness: Randomness,
     ) -> None:
         self.config = config
-        self.node_id = config.node_id
         self.store = store
+        self.on_config: Callable[[], None] = lambda: None
+        """Called when dynamic settings have changed ``config``."""
+        self._follow_config(metadata.image)
+        self.node_id = config.node_id
         self.clock = clock
         self.randomness = randomness
         self.timers = Timers()
@@ -89,7 +94,7 @@ class Broker:
         self._sweep_is_due = False
         self.gathered = Gathered(self)
         self._client_ids: dict[bytes, str] = {}
-        store.volume.producer_expiration_ms = config.producer_id_expiration_ms
+        self._configs = self.image.configs
         store.volume.on_offline = self._log_went_offline
         self.topics.apply(self.image)
         self.quotas.apply(self.image)
@@ -131,7 +136,21 @@ class Broker:
         if "transactions" in self.__dict__:
             yield self.transactions
 
+    def _follow_config(self, image: ClusterImage) -> None:
+        """Puts the dynamic settings of ``image`` into force."""
+        try:
+            self.config.follow(dynamic_texts(image, self.config))
+        except ConfigError as error:
+            # They were checked when they were made, by another version or beside other static settings.
+            log.error("dynamic settings cannot be used, those before them stay in force: %s", error)
+            return
+        self.store.volume.producer_expiration_ms = self.config.producer_id_expiration_ms
+        self.on_config()
+
     def _apply(self, image: ClusterImage) -> None:
+        if image.configs is not self._configs:
+            self._configs = image.configs
+            self._follow_config(image)
         self.topics.apply(image)
         self.quotas.apply(image)
         for coordinator in self.coordinators():

@@ -1,11 +1,12 @@
 """DescribeConfigs: every setting of a topic, a broker or a group, where it comes from and what else is said.
 
-v1 synonyms (KIP-226), v2 throttling, v3 types and documentation (KIP-569), v4 flexible. Client metrics
-(KIP-714) and log levels (KIP-412) are not served: what exists of them is told to be nothing.
+v1 synonyms (KIP-226), v2 throttling, v3 types and documentation (KIP-569), v4 flexible. Log levels
+are those of KIP-412. Client metrics (KIP-714) are not served: what exists of them is told to be nothing.
 """
 
 from typing import TYPE_CHECKING
 
+from odradek.broker import log_levels
 from odradek.broker.requests import RequestContext
 from odradek.cluster.configs import check_broker_name
 from odradek.cluster.controller import broker_layers
@@ -87,7 +88,7 @@ def _entries(broker: "Broker", resource: DescribeConfigsResource) -> list[Entry]
         if not name:
             raise ApiError(ErrorCode.INVALID_REQUEST, "Broker id must not be empty")
         check_broker_name(name, broker.config, "Broker id must be an integer, but it is: ")
-        return []
+        return log_levels.describe(names)
     if kind == CLIENT_METRICS_RESOURCE:
         if not name:
             raise ApiError(ErrorCode.INVALID_REQUEST, "Client metrics subscription name must not be empty")

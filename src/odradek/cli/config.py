@@ -13,7 +13,7 @@ from odradek.cli.output import Table, emit, note
 
 Json = dict[str, Any]
 
-KINDS = ("topic", "broker", "group")
+KINDS = ("topic", "broker", "group", "logger")
 STATUSES = ("implemented", "accepted", "refused")
 
 
@@ -30,7 +30,7 @@ def command() -> None:
 @output_option
 @bootstrap_option
 def get(kind: str, name: str, keys: tuple[str, ...], show_all: bool, output: str, bootstrap: str) -> None:
-    """Show what is set for a topic, a broker (by its id) or a group.
+    """Show what is set for a topic, a broker (by its id) or a group, or the log levels of a broker.
 
     Without KEYs only values that differ from the default are shown. The broker named `default`
     stands for what was set for all brokers.
@@ -89,7 +89,7 @@ def _no_such_config(kind: str, missing: list[str], known: list[str]) -> CommandE
 def set_(
     kind: str, name: str, assignments: tuple[str, ...], dry_run: bool, output: str, bootstrap: str
 ) -> None:
-    """Change configs of a topic, a broker (by its id) or a group while it runs.
+    """Change configs of a topic, a broker (by its id) or a group, or its log levels, while it runs.
 
     KEY=VALUE sets, KEY- goes back to the default. The broker named `default` stands for all brokers.
     """
@@ -120,6 +120,10 @@ def set_(
 def _resource(kind: str, name: str) -> tuple[Any, str]:
     from odradek.client.admin import ResourceType
 
+    if kind == "logger":
+        if not name.isdecimal():
+            raise CommandError(f"{name!r} is no broker id", "Log levels are those of one broker.", USAGE)
+        return ResourceType.BROKER_LOGGER, name
     if kind != "broker":
         return ResourceType[kind.upper()], name
     if name != "default" and not name.isdecimal():

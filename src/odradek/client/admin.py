@@ -14,6 +14,7 @@ class ResourceType(IntEnum):
 
     TOPIC = 2
     BROKER = 4
+    BROKER_LOGGER = 8
     GROUP = 32
 
 
@@ -29,6 +30,7 @@ SOURCES = {
 }
 """Where a value comes from, by the code of DescribeConfigs (``DescribeConfigsResponse.ConfigSource``)."""
 
+_OF_ONE_BROKER = (ResourceType.BROKER, ResourceType.BROKER_LOGGER)
 _SET = 0
 _UNSET = 1
 
@@ -141,7 +143,7 @@ async def describe_configs(
         configuration_keys=None if keys is None else list(keys),
     )
     request = DescribeConfigsRequest(resources=[resource])
-    if resource_type is ResourceType.BROKER and name:
+    if resource_type in _OF_ONE_BROKER and name:
         connection = await client.broker(int(name))
     else:
         connection = await client.any_broker()
@@ -185,7 +187,7 @@ async def alter_configs(
     ]
     resource = AlterConfigsResource(resource_type=resource_type, resource_name=name, configs=configs)
     request = IncrementalAlterConfigsRequest(resources=[resource], validate_only=validate_only)
-    if resource_type is ResourceType.BROKER and name:
+    if resource_type in _OF_ONE_BROKER and name:
         connection = await client.broker(int(name))
     else:
         connection = await client.controller()

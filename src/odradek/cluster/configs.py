@@ -51,6 +51,12 @@ def broker_layers(image: ClusterImage, config: BrokerConfig) -> BrokerLayers:
     return BrokerLayers(own, image.resource_configs(DEFAULT_BROKER), config.static)
 
 
+def dynamic_texts(image: ClusterImage, config: BrokerConfig) -> dict[str, str]:
+    """The dynamic settings that hold for this broker, those of all brokers included."""
+    layers = broker_layers(image, config)
+    return {**layers.dynamic_default, **layers.dynamic}
+
+
 def incremental_alter_configs(
     image: ClusterImage,
     resources: Sequence[tuple[ConfigResource, Sequence[Alteration]]],
@@ -66,7 +72,7 @@ def incremental_alter_configs(
             _check_alterations(alterations)
             before = _current(image, resource)
             after = _altered(resource, before, alterations, layers)
-            _validate(resource, after, layers)
+            _validate(resource, after, layers, config)
             _check_existence(image, resource)
             records += _difference(resource, before, after)
             results[resource] = None
@@ -89,7 +95,7 @@ def alter_configs(
             _check_resource(resource, config)
             _check_alterations([Alteration(key, Operation.SET, value) for key, value in entries])
             after = {key: value for key, value in entries if value is not None}
-            _validate(resource, after, layers)
+            _validate(resource, after, layers, config)
             _check_existence(image, resource)
             records += _difference(resource, _current(image, resource), after)
             results[resource] = None
@@ -128,7 +134,8 @@ def _check_existence(image: ClusterImage, resource: ConfigResource) -> None:
 
 
 RESOURCE_NAMES = {8: "Broker logger", 16: "Client metrics"}
-"""Kinds of resources that Kafka alters and Odradek does not yet."""
+"""Kinds of resources that are not kept here: log levels last until the next start, and client metrics are not
+served yet."""
 
 
 def check_broker_name(name: str, config: BrokerConfig, not_a_number: str) -> None:
@@ -210,14 +217,19 @@ def _default_text(resource: ConfigResource, key: Key, layers: BrokerLayers) -> s
     return to_text(key, topic_default(key, layers))
 
 
-def _validate(resource: ConfigResource, values: Mapping[str, str], layers: BrokerLayers) -> None:
+def _validate(
+    resource: ConfigResource, values: Mapping[str, str], layers: BrokerLayers, config: BrokerConfig
+) -> None:
     try:
         if resource[0] == TOPIC_RESOURCE:
             validate_topic(layers, values)
         elif resource[0] == GROUP_RESOURCE:
             validate_group(layers, values)
         else:
-            validate_broker_update(values, is_per_broker=bool(resource[1]))
+            is_per_broker = bool(resource[1])
+            validate_broker_update(values, is_per_broker=is_per_broker)
+            others = layers.dynamic_default if is_per_broker else layers.dynamic
+            config.with_dynamic({**others, **values} if is_per_broker else {**values, **others})
     except ConfigError as error:
         # Kafka checks brokers' values before they reach its controller, under another code.
         code = ErrorCode.INVALID_REQUEST if resource[0] == BROKER_RESOURCE else ErrorCode.INVALID_CONFIG

@@ -55,7 +55,8 @@ class Server:
         self.max_frame_bytes = broker.config.socket_request_max_bytes
         self._loop = loop
         self._connections: set[Connection] = set()
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: dict[Listener, asyncio.Server] = {}
+        self._reopening: asyncio.Task[None] | None = None
         self._flusher = Flusher(loop, self._flushed)
         self._flush_in_flight = False
         self._is_stopping = False
@@ -84,23 +85,53 @@ class Server:
         """
         addresses = []
         for listener in listeners:
-            name = listener.name
-            try:
-                server = await self._loop.create_server(
-                    lambda name=name: Connection(self, name),
-                    listener.host or None,
-                    listener.port,
-                    backlog=BACKLOG,
-                    reuse_address=True,
-                )
-            except OSError as error:
-                raise _cannot_listen(listener, error) from error
-            self._listeners.append(server)
+            server = await self._open(listener)
             addresses += [socket.getsockname()[:2] for socket in server.sockets]
+        self.broker.on_config = self._config_changed
         self._arm_timer()
         self._housekeep()
         self.settle()
         return addresses
+
+    async def _open(self, listener: Listener) -> asyncio.Server:
+        try:
+            server = await self._loop.create_server(
+                lambda: Connection(self, listener.name),
+                listener.host or None,
+                listener.port,
+                backlog=BACKLOG,
+                reuse_address=True,
+            )
+        except OSError as error:
+            raise _cannot_listen(listener, error) from error
+        self._listeners[listener] = server
+        return server
+
+    def _config_changed(self) -> None:
+        """Most is read where it counts; but somebody has to open and close listeners."""
+        self._cleaner_worker.limit = max(self.broker.config.log_cleaner_threads, 1)
+        if set(self.broker.config.listeners) != self._listeners.keys() and self._reopening is None:
+            self._reopening = self._loop.create_task(self._reopen())
+
+    async def _reopen(self) -> None:
+        """Opens the listeners that were added and closes those that are gone, with their connections."""
+        try:
+            wanted = self.broker.config.listeners
+            for listener in [known for known in self._listeners if known not in wanted]:
+                self._listeners.pop(listener).close()
+                log.info("%s is closed", listener)
+                for connection in list(self._connections):
+                    if connection.session.listener == listener.name:
+                        connection.close(f"its listener {listener} was taken away")
+            for listener in wanted:
+                if listener not in self._listeners:
+                    try:
+                        await self._open(listener)
+                        log.info("listening on %s now", listener)
+                    except StartupError as error:
+                        log.error("%s", error)
+        finally:
+            self._reopening = None
 
     def opened(self, connection: Connection) -> None:
         """Admits a connection, now or in a while, or closes it when a limit is reached."""
@@ -216,7 +247,7 @@ class Server:
         if is_abrupt:
             for connection in list(self._connections):
                 connection.transport.abort()
-        for listener in self._listeners:
+        for listener in self._listeners.values():
             listener.close()
         self.broker.timers.on_earlier = None
         for handle in (self._timer_handle, self._housekeeping_handle):

@@ -116,7 +116,9 @@ def test_refused(harness: Harness, kind: int, name: str, code: ErrorCode) -> Non
 
 
 def test_what_is_not_served_is_empty_or_default(harness: Harness) -> None:
-    assert describe(harness, 8, "1").configs == []
+    loggers = {entry.name: (entry.value, entry.config_source) for entry in describe(harness, 8, "1").configs}
+    assert {"root", "odradek", "odradek.broker"} <= set(loggers)
+    assert {source for _, source in loggers.values()} == {6}
     assert describe(harness, 16, "m").configs == []
     (entry,) = describe(harness, 32, "g", "consumer.session.timeout.ms").configs
     assert (entry.value, entry.config_source) == ("45000", 5)

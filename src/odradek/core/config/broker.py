@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from odradek.core.config.defaults import broker_defaults
 from odradek.core.config.groups import validate_group_defaults
 from odradek.core.config.keys import broker_keys
-from odradek.core.config.layers import BrokerLayers
+from odradek.core.config.layers import BrokerLayers, Texts
 from odradek.core.config.listeners import (
     Listener,
     check_advertised,
@@ -15,7 +15,7 @@ from odradek.core.config.listeners import (
     parse_overrides,
     parse_protocol_map,
 )
-from odradek.core.config.settings import Settings, load_settings
+from odradek.core.config.settings import Setting, Settings, load_settings
 from odradek.core.config.values import ConfigError, Value, parse
 from odradek.core.errors import StartupError
 
@@ -79,13 +79,15 @@ ONE_REPLICA = (
 
 
 class BrokerConfig:
-    """What a broker was started with; does not change while it runs.
+    """What a broker runs with. :meth:`follow` puts dynamic settings into force, in place: whoever reads a
+    field each time it is needed has its newest value.
 
     ``static`` is the text of every key that was set, for DescribeConfigs; ``notices`` are lines that the
     operator should read once. Build it with :func:`broker_config`.
     """
 
     __slots__ = (
+        "_dynamic",
         "add_partitions_to_txn_retry_backoff_max_ms",
         "advertised_listeners",
         "auto_create_topics_enable",
@@ -207,7 +209,8 @@ class BrokerConfig:
     transaction_state_log_segment_bytes: int
     transactional_id_expiration_ms: int
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, dynamic: Texts | None = None) -> None:
+        self._dynamic: Texts = dynamic or {}
         self.static: dict[str, str] = {name: setting.value for name, setting in settings.values.items()}
         self.notices = list(settings.notices)
         for name in _PLAIN:
@@ -228,7 +231,24 @@ class BrokerConfig:
         validate_group_defaults(BrokerLayers({}, {}, self.static))
 
     def _value(self, name: str) -> Value:
-        return parse(broker_keys()[name], self.static.get(name, broker_defaults()[name]))
+        text = self._dynamic.get(name)
+        if text is None:
+            text = self.static.get(name, broker_defaults()[name])
+        return parse(broker_keys()[name], text)
+
+    def with_dynamic(self, dynamic: Texts) -> "BrokerConfig":
+        """What would be in force with these dynamic settings. Raises :class:`ConfigError`."""
+        values = {name: Setting(text, "") for name, text in self.static.items()}
+        return BrokerConfig(Settings(values, []), dynamic)
+
+    def follow(self, dynamic: Texts) -> None:
+        """Puts dynamic settings into force, all that were made. Raises :class:`ConfigError`."""
+        if dynamic == self._dynamic:
+            return
+        changed = self.with_dynamic(dynamic)
+        for name in self.__slots__:
+            if name not in ("static", "notices"):
+                setattr(self, name, getattr(changed, name))
 
     def _list(self, name: str) -> list[str]:
         value = self._value(name)
@@ -258,7 +278,7 @@ class BrokerConfig:
         not_opened = {name.upper() for name in self._list("controller.listener.names")}
         advertised = self._without(not_opened, "advertised.listeners")
         listeners = self._without(not_opened, "listeners")
-        if advertised and "listeners" not in self.static:
+        if advertised and "listeners" not in self.static and "listeners" not in self._dynamic:
             listeners = tuple(Listener(name, "", port) for name, _, port in advertised)
         if not listeners:
             raise ConfigError("listeners: only controller listeners are named, clients could not connect")

@@ -45,21 +45,6 @@ ssl.keystore.password ssl.keystore.type ssl.protocol ssl.provider ssl.secure.ran
 ssl.trustmanager.algorithm ssl.truststore.certificates ssl.truststore.location ssl.truststore.password
 ssl.truststore.type
 """
-_FIXED_AT_START = frozenset(
-    {
-        "listener.security.protocol.map",
-        "listeners",
-        "log.cleaner.backoff.ms",
-        "log.cleaner.dedupe.buffer.size",
-        "log.cleaner.io.buffer.load.factor",
-        "log.cleaner.io.max.bytes.per.second",
-        "log.cleaner.threads",
-        "max.connections",
-        "max.connections.per.ip",
-        "producer.id.expiration.ms",
-    }
-)
-"""Kafka takes these up while it runs; Odradek reads them when it starts, so it does not pretend."""
 
 
 @cache
@@ -72,7 +57,7 @@ def update_modes() -> dict[str, str]:
 
 def is_dynamic(name: str) -> bool:
     """Whether DescribeConfigs shows ``name`` as changeable."""
-    return (name in update_modes() and name not in _FIXED_AT_START) or name in DYNAMIC_ONLY
+    return name in update_modes() or name in DYNAMIC_ONLY
 
 
 def validate_broker_update(values: Mapping[str, str], *, is_per_broker: bool) -> None:
@@ -89,8 +74,6 @@ def validate_broker_update(values: Mapping[str, str], *, is_per_broker: bool) ->
             raise ConfigError(unknown_key_text(name, broker_keys()))
         if name not in modes:
             raise ConfigError(f"Cannot update these configs dynamically: [{name}]")
-        if name in _FIXED_AT_START:
-            raise ConfigError(f"{name} is read when the broker starts; change it there")
         problem = check_broker_value(name, text)
         if problem is not None:
             raise ConfigError(problem)
