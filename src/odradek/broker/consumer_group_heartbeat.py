@@ -7,6 +7,7 @@ v1 subscribes by regular expression, and the client makes the member id (KIP-108
 from typing import TYPE_CHECKING
 
 from odradek.broker.requests import RequestContext, Wait
+from odradek.cluster.features import GROUP_VERSION
 from odradek.coordinator.classic_join import Client
 from odradek.core.errors import ApiError, ErrorCode
 from odradek.protocol.generated.consumer_group_heartbeat import (
@@ -20,15 +21,18 @@ if TYPE_CHECKING:
 
 def handle(broker: "Broker", request: ConsumerGroupHeartbeatRequest, context: RequestContext) -> Wait:
     if not broker.config.serves_consumer_protocol:
-        raise ApiError(
-            ErrorCode.UNSUPPORTED_VERSION,
-            "group.coordinator.rebalance.protocols does not include consumer; use group.protocol=classic",
-        )
+        raise _unsupported("group.coordinator.rebalance.protocols does not include consumer")
+    if not broker.image.features.get(GROUP_VERSION, 0):
+        raise _unsupported("group.version is not at level 1 (UpdateFeatures raises it)")
     runner = broker.groups.runner(request.group_id)
     wait = Wait()
     client = Client(context.api_version, context.client_id or "", "/" + context.session.client_host)
     runner.perform(runner.shard.consumer_heartbeat(request, client, wait, runner.now()))
     return wait
+
+
+def _unsupported(reason: str) -> ApiError:
+    return ApiError(ErrorCode.UNSUPPORTED_VERSION, f"{reason}; use group.protocol=classic")
 
 
 def refuse(

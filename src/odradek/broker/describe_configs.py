@@ -18,13 +18,16 @@ from odradek.cluster.image import (
     TOPIC_RESOURCE,
 )
 from odradek.cluster.names import invalid_name_reason
+from odradek.coordinator.rebalances import REBALANCES_KEY
 from odradek.core.config.describe import (
+    TYPES,
     Entry,
     describe_broker,
     describe_default_broker,
     describe_group,
     describe_topic,
 )
+from odradek.core.config.layers import ConfigSource
 from odradek.core.errors import ApiError, ErrorCode
 from odradek.protocol.generated.describe_configs import (
     DescribeConfigsRequest,
@@ -83,7 +86,8 @@ def _entries(broker: "Broker", resource: DescribeConfigsResource) -> list[Entry]
     if kind == GROUP_RESOURCE:
         if not name:
             raise ApiError(ErrorCode.INVALID_REQUEST, "Group name must not be empty")
-        return describe_group(layers, image.resource_configs((kind, name)), names)
+        entries = describe_group(layers, image.resource_configs((kind, name)), names)
+        return entries + _rebalances(broker, name) if REBALANCES_KEY in names else entries
     if kind == BROKER_LOGGER_RESOURCE:
         if not name:
             raise ApiError(ErrorCode.INVALID_REQUEST, "Broker id must not be empty")
@@ -94,6 +98,18 @@ def _entries(broker: "Broker", resource: DescribeConfigsResource) -> list[Entry]
             raise ApiError(ErrorCode.INVALID_REQUEST, "Client metrics subscription name must not be empty")
         return []
     raise ApiError(ErrorCode.INVALID_REQUEST, f"Unsupported resource type: {kind}")
+
+
+def _rebalances(broker: "Broker", group_id: str) -> list[Entry]:
+    """Why a group rebalanced lately; nothing when it is not there. Raises COORDINATOR_LOAD_IN_PROGRESS."""
+    if not broker.groups.is_available(group_id):
+        return []
+    group = broker.groups.runner(group_id).shard.groups.get(group_id)
+    if group is None:
+        return []
+    text = group.rebalances.to_json()
+    what = "Why the group rebalanced lately (JSON)."
+    return [Entry(REBALANCES_KEY, text, ConfigSource.UNKNOWN, TYPES.index("STRING"), True, False, (), what)]
 
 
 def _result(entry: Entry, with_synonyms: bool, with_documentation: bool) -> DescribeConfigsResourceResult:

@@ -264,7 +264,7 @@ def leave(store: Store, group: ConsumerGroup, request: LeaveGroupRequest, token:
                 code, member_id = error.code, identity.member_id
             else:
                 cause = Cause.LEFT if identity.member_id else Cause.REMOVED
-                draft.note(cause, member_id)
+                draft.note(cause, member_id, identity.reason or "")
                 remove_member(draft, member)
                 drop_regex(draft, member.said.regex)
                 has_left = True

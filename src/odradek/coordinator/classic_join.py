@@ -14,9 +14,11 @@ from odradek.coordinator.classic_rebalance import (
     current_generation,
     heartbeat_key,
     keep_alive,
+    note,
     prepare_rebalance,
     rebalance_or_complete,
 )
+from odradek.coordinator.rebalances import Cause
 from odradek.coordinator.settings import GroupSettings
 from odradek.coordinator.step import Now, Step, Token, coordinator_error
 from odradek.core.errors import ApiError, ErrorCode
@@ -158,6 +160,7 @@ class Joining:
         member.join_token = self.token
         group.add(member)
         keep_alive(self.step, group, member, self.settings.new_member_join_timeout_ms, self.now)
+        note(group, Cause.JOINED, member, self.now)
         rebalance_or_complete(self.step, group, self.settings, self.now)
 
     def _new_member(self, member_id: str) -> Member:
@@ -178,6 +181,9 @@ class Joining:
 
     def _rejoin(self, member: Member) -> None:
         group, request = self.group, self.request
+        if group.state is not State.PREPARING_REBALANCE:
+            has_changed = member.protocols != self.protocols
+            note(group, Cause.CHANGED if has_changed else Cause.ASKED, member, self.now, request.reason or "")
         group.set_protocols(member, self.protocols)
         member.rebalance_timeout_ms = self._rebalance_timeout_ms()
         member.session_timeout_ms = request.session_timeout_ms
@@ -206,12 +212,14 @@ class Joining:
         group.await_join(member, self.token)
         if group.state is State.COMPLETING_REBALANCE:
             # The leader may be assigning partitions to the old id already.
+            note(group, Cause.RETURNED, member, self.now)
             prepare_rebalance(step, group, self.settings, self.now)
         elif group.state is State.STABLE and group.select_protocol() == group.protocol_name:
             assignments = {other.member_id: other.assignment for other in group.members.values()}
             step.records.append(records.group_record(group, assignments))
             step.write = _StaticMemberReplaced(group, old, member, leader_before, self.client.api_version)
         elif group.state is State.STABLE:
+            note(group, Cause.RETURNED, member, self.now)
             prepare_rebalance(step, group, self.settings, self.now)
         else:
             complete_join_if_all_joined(step, group, self.now)

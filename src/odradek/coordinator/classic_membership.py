@@ -10,13 +10,20 @@ from odradek.coordinator.classic_rebalance import (
     drop_assignments,
     heartbeat_key,
     keep_alive,
+    note,
     rebalance_or_complete,
     release_member,
 )
+from odradek.coordinator.rebalances import Cause
 from odradek.coordinator.settings import GroupSettings
 from odradek.coordinator.step import Now, Step, Token, coordinator_error
 from odradek.core.errors import ApiError, ErrorCode
-from odradek.protocol.generated.leave_group import LeaveGroupRequest, LeaveGroupResponse, MemberResponse
+from odradek.protocol.generated.leave_group import (
+    LeaveGroupRequest,
+    LeaveGroupResponse,
+    MemberIdentity,
+    MemberResponse,
+)
 from odradek.protocol.generated.sync_group import SyncGroupRequest, SyncGroupResponse
 
 
@@ -126,7 +133,7 @@ def leave(
     response = LeaveGroupResponse(error_code=0, members=[])
     has_left = False
     for identity in request.members:
-        code = _leave_one(step, group, identity.member_id, identity.group_instance_id)
+        code = _leave_one(step, group, identity, now)
         has_left = has_left or code is ErrorCode.NONE
         response.members.append(
             MemberResponse(
@@ -140,11 +147,13 @@ def leave(
     return response
 
 
-def _leave_one(step: Step, group: ClassicGroup, member_id: str, instance_id: str | None) -> ErrorCode:
+def _leave_one(step: Step, group: ClassicGroup, identity: MemberIdentity, now: Now) -> ErrorCode:
+    member_id, instance_id, reason = identity.member_id, identity.group_instance_id, identity.reason or ""
     if not member_id:
         holder = group.static_members.get(instance_id) if instance_id is not None else None
         if holder is None:
             return ErrorCode.UNKNOWN_MEMBER_ID
+        note(group, Cause.REMOVED, group.members[holder], now, reason)
         release_member(step, group, group.members[holder])
         return ErrorCode.NONE
     if member_id in group.pending_members:
@@ -155,6 +164,7 @@ def _leave_one(step: Step, group: ClassicGroup, member_id: str, instance_id: str
         member = group.validate_member(member_id, instance_id)
     except ApiError as error:
         return error.code
+    note(group, Cause.LEFT, member, now, reason)
     release_member(step, group, member)
     return ErrorCode.NONE
 

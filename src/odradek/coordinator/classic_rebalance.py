@@ -10,6 +10,7 @@ Source: ``GroupMetadataManager`` (``prepareRebalance``, ``completeClassicGroupJo
 
 from odradek.coordinator import records
 from odradek.coordinator.classic_group import ClassicGroup, Event, Member, State
+from odradek.coordinator.rebalances import Cause, Rebalance
 from odradek.coordinator.settings import GroupSettings
 from odradek.coordinator.step import Now, Step, TimerKey
 from odradek.core.errors import ErrorCode
@@ -38,6 +39,12 @@ def keep_alive(step: Step, group: ClassicGroup, member: Member, timeout_ms: int,
     if member.timer_deadline_ms is None or member.timer_deadline_ms > deadline_ms:
         member.timer_deadline_ms = deadline_ms
         step.set_timer(heartbeat_key(group, member.member_id), deadline_ms)
+
+
+def note(group: ClassicGroup, cause: Cause, member: Member | None, now: Now, detail: str = "") -> None:
+    """Says why the group rebalances, for those who ask later."""
+    member_id, client_id = (member.member_id, member.client_id) if member is not None else ("", "")
+    group.rebalances.note(Rebalance(now.wall_ms, group.generation, cause, member_id, client_id, detail))
 
 
 def rebalance_or_complete(step: Step, group: ClassicGroup, settings: GroupSettings, now: Now) -> None:
@@ -84,6 +91,7 @@ def complete_join(step: Step, group: ClassicGroup, now: Now) -> None:
         if member.join_token is None and member.group_instance_id is None
     ]
     for member in absent:
+        note(group, Cause.REBALANCE_TIMEOUT, member, now)
         group.remove(member.member_id)
         step.cancel_timer(heartbeat_key(group, member.member_id))
     if group.members and not _elect_joined_leader(group):
@@ -185,6 +193,7 @@ def on_heartbeat_timer(
         return
     if member.is_excused_from_heartbeat:
         return
+    note(group, Cause.SESSION_TIMEOUT, member, now)
     release_member(step, group, member)
     if group.state in (State.STABLE, State.COMPLETING_REBALANCE):
         prepare_rebalance(step, group, settings, now)
@@ -212,6 +221,9 @@ def on_sync_timer(step: Step, group: ClassicGroup, settings: GroupSettings, now:
     if group.state not in (State.COMPLETING_REBALANCE, State.STABLE) or not group.pending_sync:
         return
     for member_id in list(group.pending_sync):
+        note(
+            group, Cause.REBALANCE_TIMEOUT, group.members[member_id], now, "it never asked for its assignment"
+        )
         group.remove(member_id)
         step.cancel_timer(heartbeat_key(group, member_id))
     prepare_rebalance(step, group, settings, now)

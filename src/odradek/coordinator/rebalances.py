@@ -1,15 +1,18 @@
 """Why a group rebalanced lately: who came, went, was lost or fenced, what changed, and when.
 
 Kept in memory, for classic and consumer groups alike; nothing of it is written, so after a start it begins
-with what happens then. Asked for as docs/groups.md says.
+with what happens then. :data:`REBALANCES_KEY` is how it is asked for: docs/groups.md has the words.
 """
 
+import json
 from collections import deque
 from enum import Enum
 from typing import NamedTuple
 
 KEPT = 20
 """Entries per group."""
+MAX_TEXT = 255
+"""Characters of a text that a client chose: what is kept is bounded whatever it sends."""
 
 
 class Cause(Enum):
@@ -17,6 +20,7 @@ class Cause(Enum):
 
     JOINED = "joined"
     CHANGED = "changed its subscription"
+    ASKED = "asked for a rebalance"
     LEFT = "left"
     AWAY = "went away for a while"
     RETURNED = "came back"
@@ -30,7 +34,8 @@ class Cause(Enum):
 
 class Rebalance(NamedTuple):
     """One cause. ``wall_ms`` is when; ``epoch`` the generation or group epoch that it led out of;
-    ``member_id`` is empty where it is about no member in particular; ``detail`` may be empty."""
+    ``member_id`` is empty where it is about no member in particular; ``detail`` may be empty, or be a reason
+    that the client gave (KIP-800)."""
 
     wall_ms: int
     epoch: int
@@ -38,6 +43,10 @@ class Rebalance(NamedTuple):
     member_id: str = ""
     client_id: str = ""
     detail: str = ""
+
+
+REBALANCES_KEY = "odradek.rebalances"
+"""A read-only config of every group, which DescribeConfigs tells to those that ask for it by its name."""
 
 
 class Rebalances:
@@ -51,7 +60,30 @@ class Rebalances:
     def note(self, entry: Rebalance) -> None:
         if self._entries is None:
             self._entries = deque(maxlen=KEPT)
-        self._entries.append(entry)
+        self._entries.append(
+            entry._replace(
+                member_id=entry.member_id[:MAX_TEXT],
+                client_id=entry.client_id[:MAX_TEXT],
+                detail=entry.detail[:MAX_TEXT],
+            )
+        )
 
     def all(self) -> list[Rebalance]:
         return list(self._entries or ())
+
+    def to_json(self) -> str:
+        """An array, oldest first, of objects with ``time_ms``, ``epoch``, ``cause``, ``member_id``,
+        ``client_id`` and ``detail``."""
+        return json.dumps(
+            [
+                {
+                    "time_ms": entry.wall_ms,
+                    "epoch": entry.epoch,
+                    "cause": entry.cause.value,
+                    "member_id": entry.member_id,
+                    "client_id": entry.client_id,
+                    "detail": entry.detail,
+                }
+                for entry in self._entries or ()
+            ]
+        )

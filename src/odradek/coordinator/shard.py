@@ -28,6 +28,7 @@ from odradek.coordinator.consumer_heartbeat import consumer_heartbeat
 from odradek.coordinator.consumer_subscriptions import is_concerned
 from odradek.coordinator.offset_writes import commit_offsets, delete_offsets
 from odradek.coordinator.offsets import Offsets
+from odradek.coordinator.rebalances import Cause
 from odradek.coordinator.settings import GroupConfigOf, GroupSettings
 from odradek.coordinator.step import (
     Now,
@@ -350,6 +351,7 @@ class GroupShard:
             for member in group.members.values():
                 classic_rebalance.keep_alive(step, group, member, member.session_timeout_ms, now)
             if len(group.members) > self.settings.max_size:
+                classic_rebalance.note(group, Cause.TOO_LARGE, None, now)
                 classic_rebalance.prepare_rebalance(step, group, self.settings, now)
         return step
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ from odradek.protocol.generated.incremental_alter_configs import (
     AlterConfigsResource,
     IncrementalAlterConfigsRequest,
 )
+from tests.unit.broker.group_client import stable_member, with_groups
 from tests.unit.broker.harness import Harness
 
-TOPIC, BROKER = 2, 4
+TOPIC, BROKER, GROUP = 2, 4, 32
 
 
 @pytest.fixture
@@ -122,3 +124,21 @@ def test_what_is_not_served_is_empty_or_default(harness: Harness) -> None:
     assert describe(harness, 16, "m").configs == []
     (entry,) = describe(harness, 32, "g", "consumer.session.timeout.ms").configs
     assert (entry.value, entry.config_source) == ("45000", 5)
+
+
+def test_why_a_group_rebalanced_is_told_to_who_asks_for_it(tmp_path: Path) -> None:
+    made = with_groups(Harness(tmp_path, offsets_topic_num_partitions="1"))
+    member_id, _ = stable_member(made, group_instance_id="i")
+    (config,) = describe(made, GROUP, "g", "odradek.rebalances").configs
+    assert config.read_only
+    (entry,) = json.loads(config.value)
+    assert (entry["cause"], entry["epoch"], entry["member_id"]) == ("joined", 0, member_id)
+    assert (entry["client_id"], entry["detail"]) == ("tester", "")
+    assert entry["time_ms"] == made.clock.now_ms()
+    assert "odradek.rebalances" not in {config.name for config in describe(made, GROUP, "g").configs}
+    assert describe(made, GROUP, "nothing", "odradek.rebalances").configs == []
+
+
+def test_why_a_group_rebalanced_where_there_are_no_groups(harness: Harness) -> None:
+    result = describe(harness, GROUP, "g", "odradek.rebalances", "consumer.session.timeout.ms")
+    assert [config.name for config in result.configs] == ["consumer.session.timeout.ms"]
