@@ -197,9 +197,6 @@ def test_one_flipped_bit_on_disk_loses_nothing_else(own_broker: BrokerProcess) -
     assert all(b"value %d" % number in content for number in range(10) if number != 2)
 
 
-@pytest.mark.xfail(
-    reason="above the recovery point, which is only written now and then, a bad CRC counts as a torn tail"
-)
 def test_one_flipped_bit_is_not_taken_for_a_torn_tail_after_a_kill(own_broker: BrokerProcess) -> None:
     """What was acknowledged behind the damage is not cut off with it."""
     damaged(own_broker, own_broker.kill)

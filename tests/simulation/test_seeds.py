@@ -18,6 +18,11 @@ FOUND = {
     "a new producer's second batch was taken though its first had been refused by the disk": 1016,
     "a sealed segment lost its unsynced end at a batch's boundary, and what followed it stayed": 1095,
     "what a failed sync had dropped was taken for durable by the next start": 1012,
+    "batches in flight before a clean stop were not recognized across the end of a segment": 1219,
+    "a torn partition.metadata took a partition offline after a power cut": 1053,
+    "DeleteRecords met a disk that fails and was answered UNKNOWN_SERVER_ERROR": 1168,
+    "a partition that was offline was noted as flushed by the flush after": 58,
+    "a flush failed on a full disk, and nothing said so to the next start": 34,
 }
 """What went wrong once → a seed that showed it. The fixes have unit tests of their own."""
 

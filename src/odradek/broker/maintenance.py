@@ -11,6 +11,7 @@ log = logging.getLogger("odradek.maintenance")
 CHECKPOINT_MS = 60_000
 PRODUCER_EXPIRY_MS = 600_000
 GARBAGE_MS = 1_000
+JOURNAL_MS = 1_000
 
 Chore = Callable[[], None]
 
@@ -27,12 +28,14 @@ class Maintenance:
             self._retain: now_ms + retention_ms,
             self._expire_producers: now_ms + PRODUCER_EXPIRY_MS,
             self._collect_garbage: now_ms + GARBAGE_MS,
+            self._sync_journal: now_ms + JOURNAL_MS,
         }
         self._every_ms = {
             self._checkpoint: CHECKPOINT_MS,
             self._retain: retention_ms,
             self._expire_producers: PRODUCER_EXPIRY_MS,
             self._collect_garbage: GARBAGE_MS,
+            self._sync_journal: JOURNAL_MS,
         }
 
     def run(self) -> list[Chore]:
@@ -61,3 +64,7 @@ class Maintenance:
     def _collect_garbage(self) -> Iterable[Chore]:
         remove = self._store.collect_garbage(self._clock.monotonic_ms())
         return (remove,) if remove is not None else ()
+
+    def _sync_journal(self) -> Iterable[Chore]:
+        journal = self._store.volume.journal
+        return (journal.sync,) if journal.is_dirty else ()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from odradek.storage.disk import Disk, replace_file, write_temporary
+from odradek.storage.flush_journal import UNSURE, Fact
 
 if TYPE_CHECKING:
     from odradek.storage.log_state import LogState
@@ -28,10 +29,12 @@ class FlushItem:
     __slots__ = (
         "end_offset",
         "error",
+        "fact",
         "fds",
         "file_error",
         "files",
         "folders",
+        "is_news",
         "log",
         "place",
         "truncations",
@@ -53,6 +56,9 @@ class FlushItem:
         self.place: tuple[Segment, int] | None = None
         """Where ``end_offset`` lies: segment and position."""
         self.truncations = 0
+        self.fact: Fact | None = None
+        """What is to be noted once it is durable, if it is news."""
+        self.is_news = False
         self.error: OSError | None = None
         """The bytes may not be durable."""
         self.file_error: OSError | None = None
@@ -62,7 +68,7 @@ class FlushItem:
 class FlushTicket:
     """One flush under way."""
 
-    __slots__ = ("_checkpoint", "_disk", "_file_system_fd", "checkpoint_error", "items")
+    __slots__ = ("_checkpoint", "_disk", "_file_system_fd", "_note", "checkpoint_error", "items")
 
     def __init__(
         self,
@@ -70,11 +76,13 @@ class FlushTicket:
         file_system_fd: int,
         items: list[FlushItem],
         checkpoint: Callable[[], None] | None = None,
+        note: Callable[[list[Fact]], None] = lambda facts: None,
     ) -> None:
         self._disk = disk
         self._file_system_fd = file_system_fd
         self.items = items
         self._checkpoint = checkpoint
+        self._note = note
         self.checkpoint_error: OSError | None = None
 
     def run(self) -> None:
@@ -93,11 +101,23 @@ class FlushTicket:
                 with contextlib.suppress(OSError):  # it is synced, or its error is known already
                     self._disk.close(fd)
             item.fds = []
+        self._note_facts()
 
     def fail(self, error: Exception) -> None:
         """Nothing of it can be relied upon."""
         for item in self.items:
             item.error = item.error or OSError(f"{type(error).__name__}: {error}")
+        self._note_facts()
+
+    def _note_facts(self) -> None:
+        facts = []
+        for item in self.items:
+            if item.fact is not None and item.error is not None:
+                facts.append(item.fact._replace(offset=UNSURE))
+            elif item.fact is not None and item.is_news:
+                facts.append(item.fact)
+        if facts:
+            self._note(facts)
 
     def _replace_files(self) -> bool:
         """Put the small files in place; whether only syncing the file system makes their names durable."""

@@ -3,6 +3,7 @@
 Source: ``LogLoader``.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from odradek.core.errors import DamageError
@@ -11,6 +12,7 @@ from odradek.storage import names
 from odradek.storage.checkpoints import decode_partition_metadata, encode_partition_metadata
 from odradek.storage.config import LogConfig
 from odradek.storage.disk import Disk, write_all
+from odradek.storage.flush_journal import UNSURE, Place
 from odradek.storage.log import Log
 from odradek.storage.recovery import recover, write_again
 from odradek.storage.segment import Segment
@@ -21,11 +23,16 @@ UNKNOWN_OFFSET = -1
 
 
 class Found(NamedTuple):
-    """What the checkpoints and the last stop tell of a partition; -1 where they tell nothing."""
+    """What the checkpoints and the last stop tell of a partition; -1 where they tell nothing.
+
+    ``flushed`` is what the flush journal tells, of all partitions: whose folder it is, only that itself says.
+    None when there is no journal.
+    """
 
     recovery_point: int = UNKNOWN_OFFSET
     log_start_offset: int = UNKNOWN_OFFSET
     is_clean: bool = False
+    flushed: Mapping[Place, int] | None = None
 
 
 def create_log(
@@ -108,10 +115,15 @@ def _load_log(
         end_offset = _clean_end(segments[-1], found.recovery_point)
     else:
         point, interval_bytes = max(found.recovery_point, 0), config.index_interval_bytes
+        place = (topic_id, topic_partition.partition)
+        noted = UNSURE if found.flushed is None else found.flushed.get(place, 0)
+        flushed = max(noted, point)
         try:
-            recovered = recover(topic_partition, disk, folder, segments, snapshots, point, interval_bytes)
-            if config.is_strict:
-                write_again(disk, segments, point)
+            recovered = recover(
+                topic_partition, disk, folder, segments, snapshots, point, flushed, interval_bytes
+            )
+            if noted == UNSURE or topic_id == ZERO_ID:
+                write_again(disk, segments, flushed)
         finally:
             for segment in segments:
                 segment.close()

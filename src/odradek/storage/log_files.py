@@ -5,6 +5,7 @@ import contextlib
 from odradek.core.errors import ApiError, DamageError, ErrorCode
 from odradek.storage import names
 from odradek.storage.disk import write_all
+from odradek.storage.flush_journal import Fact
 from odradek.storage.log_state import NOT_READY, LogState
 from odradek.storage.segment import Segment
 from odradek.storage.snapshots import encode_snapshot
@@ -114,7 +115,10 @@ class LogFiles(LogState):
                 f"since it is larger than the high watermark {self.high_watermark}",
             )
         if offset > self.log_start_offset:
-            self._start_at(offset)
+            try:
+                self._start_at(offset)
+            except (DamageError, OSError) as error:
+                raise self.failed(error) from error
 
     def delete_segments_before(self, offset: int) -> int:
         """Remove whole segments whose records all lie below ``offset``; the bytes that went.
@@ -191,6 +195,9 @@ class LogFiles(LogState):
                 # on disk first: a log that ends below its recovery point is taken for damaged
                 self.recovery_point = offset
                 self.volume.write_recovery_points()
+            if offset < self.flushed_offset:
+                partition = self.topic_partition.partition
+                self.volume.journal.note([Fact(self.topic_id, partition, offset)])
             self._truncate(offset)
         except (DamageError, OSError) as error:
             raise self.failed(error) from error

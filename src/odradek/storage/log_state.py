@@ -8,12 +8,13 @@ from __future__ import annotations
 import errno
 
 from odradek.core.errors import ApiError, DamageError, ErrorCode
-from odradek.core.ids import TopicId, TopicPartition
+from odradek.core.ids import ZERO_ID, TopicId, TopicPartition
 from odradek.storage import names
 from odradek.storage.checkpoints import encode_epochs
 from odradek.storage.config import UNLIMITED, LogConfig
 from odradek.storage.epochs import LeaderEpochs
 from odradek.storage.flush import FlushItem
+from odradek.storage.flush_journal import Fact
 from odradek.storage.index import LARGEST_RELATIVE_OFFSET
 from odradek.storage.producers import KeptBatch, Producers
 from odradek.storage.recovery import Recovered, load_epochs, load_producers
@@ -236,6 +237,9 @@ class LogState:
         item = FlushItem(self, self.log_end_offset, fds, files, sorted(folders))
         item.place = (active, active.size)
         item.truncations = self._truncations
+        if self.topic_id != ZERO_ID and self.offline is None:
+            item.fact = Fact(self.topic_id, self.topic_partition.partition, self.log_end_offset)
+            item.is_news = self.log_end_offset > self.flushed_offset
         return item
 
     def finish_flush(self, item: FlushItem) -> bool:

@@ -169,12 +169,15 @@ def recover(
     segments: list[Segment],
     snapshots: list[int],
     recovery_point: int,
+    flushed_offset: int,
     index_interval_bytes: int,
 ) -> Recovered:
     """Read everything from the recovery point's segment on, cut a torn tail, rebuild what belongs to it.
 
+    Below ``flushed_offset``, which is not below the recovery point, everything had been flushed.
+
     ``segments`` and ``snapshots`` are shortened when the tail went. Files are written, but not synced.
-    Raises DamageError for bad bytes below the recovery point, with no log file changed.
+    Raises DamageError for bad bytes below the flushed offset, with no log file changed.
     """
     number = max(
         (i for i, segment in enumerate(segments) if segment.base_offset <= recovery_point), default=0
@@ -185,7 +188,7 @@ def recover(
     producers = producers_as_of(topic_partition, disk, folder, segments, snapshots, next_offset)
     while number < len(segments):
         segment = segments[number]
-        if segment.base_offset > next_offset >= recovery_point:
+        if segment.base_offset > next_offset >= flushed_offset:
             # The end of the segment before, which was never synced, has vanished without a torn byte.
             _drop_segments(disk, segments, number)
             break
@@ -194,9 +197,9 @@ def recover(
         end = _scan(segment, next_offset, producers, epochs, aborted, index_interval_bytes)
         next_offset = end.next_offset
         is_last = number + 1 == len(segments)
-        if next_offset < recovery_point and (end.reason or is_last):
+        if next_offset < flushed_offset and (end.reason or is_last):
             reason = end.reason or f"the log ends below offset {next_offset}"
-            reason += f"; everything below offset {recovery_point} had been flushed"
+            reason += f"; everything below offset {flushed_offset} had been flushed"
             raise DamageError(segment.path(), end.position, reason)
         if end.reason:
             _cut_tail(disk, segments, number, end)

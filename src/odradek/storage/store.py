@@ -25,6 +25,7 @@ from odradek.storage.checkpoints import (
 from odradek.storage.config import LogConfig
 from odradek.storage.disk import Disk, LockHeldError, replace_file
 from odradek.storage.flush import FlushTicket
+from odradek.storage.flush_journal import read_facts
 from odradek.storage.loading import UNKNOWN_OFFSET, Found, create_log, load_log
 from odradek.storage.log import Log
 from odradek.storage.retention import retention_plan
@@ -165,6 +166,9 @@ class LogStore:
         starts = self._read_offsets(names.LOG_STARTS)
         with contextlib.suppress(StartupError):  # without it, logs are compacted from their beginning
             self.cleaner_points = self._read_offsets(names.CLEANER_POINTS)
+        flushed = None
+        if not self.was_clean:
+            flushed = read_facts(self.disk, f"{self.folder}/{names.FLUSHED_OFFSETS}")
         partitions = []
         for entry in self.disk.entries(self.folder):
             if entry.name == names.KAFKA_METADATA_FOLDER:
@@ -178,6 +182,7 @@ class LogStore:
                 recovery_points.get(partition, UNKNOWN_OFFSET),
                 starts.get(partition, UNKNOWN_OFFSET),
                 self.was_clean,
+                flushed,
             )
             self.logs[partition] = load_log(self.volume, partition, config_of(partition), found, now_ms)
             if progress is not None:
@@ -185,6 +190,8 @@ class LogStore:
         self._stale = (recovery_points.keys() | starts.keys()) - self.logs.keys()
         if not self.was_clean and self.logs:
             self._sync_recovered()
+            self.volume.write_recovery_points()
+        self.volume.journal.start()
 
     def _take_clean_marker(self) -> None:
         path = f"{self.folder}/{names.CLEAN_SHUTDOWN}"
@@ -382,4 +389,5 @@ class LogStore:
         finally:
             for log in self.logs.values():
                 log.close()
+            self.volume.journal.close()
             self.disk.close(self._lock)

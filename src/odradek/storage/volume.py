@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from odradek.core.errors import ApiError
 from odradek.core.ids import Randomness
+from odradek.storage import names
 from odradek.storage.config import LogConfig
 from odradek.storage.disk import Disk, Replacer
 from odradek.storage.flush import FlushItem, FlushTicket
+from odradek.storage.flush_journal import FlushJournal
 
 if TYPE_CHECKING:
     from odradek.storage.gathering import GatheringLog
@@ -38,6 +40,7 @@ class Volume:
         "garbage",
         "gathering",
         "in_flight",
+        "journal",
         "log_start_checkpoint",
         "log_starts_changed",
         "on_offline",
@@ -67,6 +70,7 @@ class Volume:
         self.log_starts_changed = False
         self.log_start_checkpoint: Callable[[], tuple[str, bytes]] | None = None
         """Path and content of the log start checkpoint; the next flush writes it when a start changed."""
+        self.journal = FlushJournal(disk, f"{folder}/{names.FLUSHED_OFFSETS}")
         self._opened: dict[Segment, None] = {}
         self._checkpoints = Replacer(disk)
         self.in_flight: FlushTicket | None = None
@@ -118,7 +122,9 @@ class Volume:
         if self.log_starts_changed and self.log_start_checkpoint is not None:
             checkpoint = self.checkpoint_write(*self.log_start_checkpoint())
         self.log_starts_changed = False
-        self.in_flight = ticket = FlushTicket(self.disk, self.file_system_fd, items, checkpoint)
+        self.in_flight = ticket = FlushTicket(
+            self.disk, self.file_system_fd, items, checkpoint, self.journal.note
+        )
         return ticket
 
     def _take_dirty(self) -> list[FlushItem]:

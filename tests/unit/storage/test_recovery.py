@@ -1,5 +1,6 @@
 """After a crash: a torn tail is cut, damage is named and left alone, nothing that was flushed is lost."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -15,7 +16,7 @@ from odradek.storage.log import Log
 from odradek.storage.store import LogStore
 from odradek.testing.clock import FakeClock
 
-from .conftest import NOW_MS, SMALL, T0, Opener, QuickDisk, append, crash, make_log, values_of
+from .conftest import NOW_MS, SMALL, T0, FaultyDisk, Opener, QuickDisk, append, crash, make_log, values_of
 
 COUNT = 90
 VALUES = [b"%03d" % number * 20 for number in range(COUNT)]
@@ -287,12 +288,12 @@ def test_a_sealed_segment_that_lost_its_unsynced_end_takes_what_follows_with_it(
     """Its length was not synced: it ends at a batch's end, and no byte looks torn."""
     folder = tmp_path / "data"
     shutil.copytree(crashed, folder)
-    store = _open(folder)
+    store = _open(folder_copy(folder, tmp_path))
     segment = store.logs[T0].segments[-2]
     last = list(segment.walk(0, segment.size))[-1]
     assert last.base_offset > FLUSHED
     crash(store)
-    os.truncate(segment.path(), last.position)
+    os.truncate(folder / "t-0" / Path(segment.path()).name, last.position)
     log = _open(folder).logs[T0]
     assert log.offline is None
     assert log.log_end_offset == last.base_offset
@@ -300,34 +301,37 @@ def test_a_sealed_segment_that_lost_its_unsynced_end_takes_what_follows_with_it(
     assert append(log, b"more").base_offset == last.base_offset
 
 
-def test_what_is_not_known_to_be_flushed_is_written_once_more(crashed: Path, tmp_path: Path) -> None:
-    """After a sync that failed, reading gives bytes that the disk does not have and no sync would write."""
-    folder = tmp_path / "data"
-    shutil.copytree(crashed, folder)
-    written: dict[str, int] = {}
+@pytest.mark.parametrize("failed", [True, False])
+def test_what_a_failed_flush_has_left_is_written_once_more(opener: Opener, failed: bool) -> None:
+    """Reading it gives bytes that the disk does not have and that no later sync would write."""
+    disk = FaultyDisk()
+    store = opener(disk)
+    log = make_log(store)
+    append(log, b"flushed")
+    store.flush(NOW_MS)
+    append(log, b"not flushed")
+    disk.faults = [("sync_data", errno.EIO)] if failed else []
+    store.flush(NOW_MS)
+    assert (log.offline is not None) == failed
+    crash(store)
+    writes: list[tuple[int, int]] = []
 
     class Watched(QuickDisk):
-        __slots__ = ("paths",)
-
-        def open(self, path: str, *, create: bool = False, writable: bool = True) -> int:
-            fd = super().open(path, create=create, writable=writable)
-            self.paths[fd] = path
-            return fd
+        __slots__ = ()
 
         def pwrite(self, fd: int, data: bytes | bytearray | memoryview, position: int, /) -> int:  # type: ignore[override]
-            path = self.paths[fd]
-            if path.endswith(".log"):
-                written[path] = written.get(path, 0) + len(data)
+            writes.append((position, len(data)))
             return QuickDisk.pwrite(fd, data, position)
 
-    disk = Watched()
-    disk.paths = {}
-    before = {path: path.read_bytes() for path in segment_paths(folder)}
-    store = LogStore.open(str(folder), disk, FakeClock(NOW_MS), Random(7), config_of=lambda _: SMALL)
-    total = sum(len(content) for content in before.values())
-    assert sum(written.values()) == total - flushed_bytes(folder_copy(folder, tmp_path))
-    assert {path: path.read_bytes() for path in segment_paths(folder)} == before
-    crash(store)
+    path = Path(log.active.path())
+    before = path.read_bytes()
+    place = log.active.locate(0)
+    assert place is not None
+    again = opener(Watched()).logs[T0]
+    assert values_of(again) == [b"flushed", b"not flushed"]
+    assert path.read_bytes() == before
+    expected = (0, len(before))  # no checkpoint was ever written
+    assert (expected in writes) == failed
 
 
 def folder_copy(folder: Path, tmp_path: Path) -> Path:
