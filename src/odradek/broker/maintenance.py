@@ -66,5 +66,5 @@ class Maintenance:
         return (remove,) if remove is not None else ()
 
     def _sync_journal(self) -> Iterable[Chore]:
-        journal = self._store.volume.journal
-        return (journal.sync,) if journal.is_dirty else ()
+        volume = self._store.volume
+        return (volume.settle_flushed_offsets,) if volume.journal.is_dirty else ()

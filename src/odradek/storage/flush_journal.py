@@ -79,17 +79,18 @@ class FlushJournal:
             if self._size > self._limit:
                 self._rewrite()
 
-    def sync(self) -> None:
-        """Make what was noted survive a power cut. Raises ``OSError``."""
+    def sync(self) -> bool:
+        """Make what was noted survive a power cut; False when nothing can be noted. Raises ``OSError``."""
         with self._lock:
             if self._fd < 0 or not self.is_dirty:
-                return
+                return self._fd >= 0
             fd = self._disk.duplicate(self._fd)
             self.is_dirty = False
         try:
             self._disk.sync_data(fd)
         finally:
             self._disk.close(fd)
+        return True
 
     def close(self) -> None:
         with self._lock:

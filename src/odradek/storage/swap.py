@@ -44,6 +44,8 @@ def swap_in(log: Log, cleaned: CleanedSegment) -> bool:
     old = log.segments[number : number + len(cleaned.replaced)]
     path = new.path()
     try:
+        # Once offsets are missing, only what is known to be flushed tells a gap from a lost end of a segment.
+        log.volume.settle_flushed_offsets()
         for suffix in INDEX_SUFFIXES:
             disk.rename(new.path(suffix) + names.CLEANED, new.path(suffix) + names.SWAP)
         disk.rename(path + names.CLEANED, path + names.SWAP)

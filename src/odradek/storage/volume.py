@@ -91,6 +91,11 @@ class Volume:
         if self.recovery_point_checkpoint is not None:
             self.checkpoint_write(*self.recovery_point_checkpoint())()
 
+    def settle_flushed_offsets(self) -> None:
+        """Have what is known to be flushed survive a power cut. Blocks. Raises ``OSError``."""
+        if not self.journal.sync():
+            self.write_recovery_points()
+
     def checkpoint_write(self, path: str, content: bytes) -> Callable[[], None]:
         """A call that puts ``content`` in the place of ``path``, in any thread; it may raise ``OSError``.
 
