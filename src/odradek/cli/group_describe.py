@@ -19,10 +19,14 @@ from odradek.client.client import Client
 from odradek.client.group_offsets import CommittedOffset, fetch_offsets
 from odradek.client.groups import GroupInfo, GroupMemberInfo, describe_group
 from odradek.client.offsets import LATEST, Isolation, list_offsets
+from odradek.client.rebalances import RebalanceInfo, describe_rebalances
 from odradek.core.errors import ApiError, ErrorCode
 from odradek.core.ids import TopicPartition
 
 Json = dict[str, Any]
+
+_REBALANCES_SHOWN = 5
+"""In the table; JSON has all that the broker keeps."""
 
 
 @click.command("describe")
@@ -31,7 +35,7 @@ Json = dict[str, Any]
 @output_option
 @bootstrap_option
 def describe(groups: tuple[str, ...], isolation: str, output: str, bootstrap: str) -> None:
-    """Show members, committed offsets and lag.
+    """Show members, committed offsets, lag, and why the group rebalanced lately.
 
     Lag is counted up to the end of each partition; with --isolation read_committed, up to the first
     transaction that is still open. Time behind is the age of the next record that the group will read.
@@ -49,7 +53,9 @@ async def _describe_one(client: Client, group: str, isolation: Isolation) -> Jso
     info, committed = await asyncio.gather(describe_group(client, group), fetch_offsets(client, group))
     if info.state == "Dead" and not committed:
         raise ApiError(ErrorCode.GROUP_ID_NOT_FOUND, f"there is no group {group}")
-    offsets = await _offsets(client, info, committed, isolation)
+    offsets, rebalances = await asyncio.gather(
+        _offsets(client, info, committed, isolation), describe_rebalances(client, group)
+    )
     return {
         "group": group,
         "state": info.state,
@@ -63,6 +69,7 @@ async def _describe_one(client: Client, group: str, isolation: Isolation) -> Jso
         "lag_seconds": max((offset["lag_seconds"] or 0.0 for offset in offsets), default=0.0),
         "members": [_member(member) for member in info.members],
         "offsets": offsets,
+        "rebalances": None if rebalances is None else [_rebalance(one) for one in rebalances],
     }
 
 
@@ -141,10 +148,23 @@ def _member(member: GroupMemberInfo) -> Json:
     }
 
 
+def _rebalance(one: RebalanceInfo) -> Json:
+    return {
+        "timestamp": one.timestamp_ms,
+        "epoch": one.epoch,
+        "cause": one.cause,
+        "member_id": one.member_id or None,
+        "client_id": one.client_id or None,
+        "detail": one.detail or None,
+    }
+
+
 def _tables(found: Json) -> list[Table]:
     tables = [_offset_table(found)]
     if found["members"]:
         tables.append(_member_table(found))
+    if found["rebalances"]:
+        tables.append(_rebalance_table(found["rebalances"][-_REBALANCES_SHOWN:]))
     return tables
 
 
@@ -188,3 +208,19 @@ def _member_table(found: Json) -> Table:
         rows.append([m["member_id"], m["instance_id"], m["client_id"], host, len(m["assignment"]), *more])
     more_columns = ("epoch", "protocol", "target") if is_consumer else ()
     return Table(("member", "instance", "client", "host", "partitions", *more_columns), rows)
+
+
+def _rebalance_table(rebalances: list[Json]) -> Table:
+    rows: list[list[Cell]] = []
+    for one in rebalances:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one["timestamp"] / 1000))
+        detail = f" ({one['detail']})" if one["detail"] else ""
+        rows.append([when, one["epoch"], _words(one["cause"]) + detail, one["client_id"], one["member_id"]])
+    return Table(("rebalanced", "epoch", "because", "client", "member"), rows)
+
+
+def _words(cause: str) -> str:
+    """A cause as it is said to people; one that a newer broker knows, as it is."""
+    from odradek.coordinator.rebalances import Cause
+
+    return Cause[cause.upper()].value if cause.upper() in Cause.__members__ else cause.replace("_", " ")
