@@ -5,6 +5,7 @@ but to implement :class:`Disk`. Failures are ``OSError``.
 """
 
 import contextlib
+import errno
 import fcntl
 import mmap
 import os
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 Bytes = bytes | bytearray | memoryview
 
 _MACOS_FULL_SYNC = 51
+_KEEP_SIZE = 1
 _MAP_OPTIONS = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 
 
@@ -47,6 +49,7 @@ class Disk(Protocol):
     def pread(self, fd: int, length: int, position: int, /) -> bytes: ...
     def map(self, fd: int, length: int) -> memoryview: ...
     def truncate(self, fd: int, length: int, /) -> None: ...
+    def reserve(self, fd: int, position: int, length: int) -> None: ...
     def size(self, fd: int) -> int: ...
     def sync_data(self, fd: int, /) -> None: ...
     def sync(self, fd: int, /) -> None: ...
@@ -112,14 +115,26 @@ class SystemDisk:
 
     def sync_file_system(self, fd: int) -> bool:
         """Sync the whole file system that ``fd`` lies on; False where the system has no such call."""
+        return self._libc_call("syncfs", fd)
+
+    def reserve(self, fd: int, position: int, length: int) -> None:
+        """Set room aside for ``length`` bytes from ``position`` on; the file does not get longer.
+
+        Raises ``OSError``, also where there is no such call.
+        """
+        if not self._libc_call("fallocate", fd, _KEEP_SIZE, position, length):
+            raise OSError(errno.EOPNOTSUPP, "no room can be set aside here")
+
+    def _libc_call(self, name: str, fd: int, *numbers: int) -> bool:
+        """One of the C library's calls that Python lacks; False where it lacks them, too."""
         import ctypes  # 5 ms that most processes never need
 
         if self._libc is None:
             self._libc = ctypes.CDLL(None, use_errno=True)
-        call = getattr(self._libc, "syncfs", None)
+        call = getattr(self._libc, name, None)
         if call is None:
             return False
-        if call(fd) != 0:
+        if call(fd, *map(ctypes.c_long, numbers)) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
         return True

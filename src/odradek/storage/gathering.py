@@ -119,6 +119,8 @@ class GatheringLog(LogFiles):
         except ApiError as error:
             self._take_back(producers)
             return error
+        if end > self._room_until:
+            self._make_room(position, end)
         try:
             self._write_pieces([records for records, _, _ in gathered], position, end - position)
         except OSError as error:

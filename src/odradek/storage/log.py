@@ -159,6 +159,8 @@ class Log(GatheringLog):
             segment = self._roll(now_ms)
             position = 0
 
+        if position + size > self._room_until:
+            self._make_room(position, position + size)
         _patch(records, 0, first_offset, length, leader_epoch)
         try:
             if self._pwrite(self._fd, records, position) != size:

@@ -6,9 +6,13 @@ from odradek.core.errors import ApiError, DamageError, ErrorCode
 from odradek.storage import names
 from odradek.storage.disk import write_all
 from odradek.storage.flush_journal import Fact
-from odradek.storage.log_state import NOT_READY, LogState
-from odradek.storage.segment import Segment
+from odradek.storage.log_state import NO_ROOM, NOT_READY, LogState
+from odradek.storage.segment import ROOM_FROM_BYTES, Segment
 from odradek.storage.snapshots import encode_snapshot
+
+_MOST_ROOM_BYTES = 16 * 1024 * 1024
+_LEFT_BYTES = 1024 * 1024
+"""Room that a segment may keep when it is sealed: giving it back takes the file system a while."""
 
 
 class LogFiles(LogState):
@@ -35,7 +39,31 @@ class LogFiles(LogState):
             raise self.failed(error) from error
         self._fd = segment.fd
         self._pwrite = self.volume.disk.pwrite
+        self._room_until = ROOM_FROM_BYTES
         self._set_roll_limits()
+
+    def _make_room(self, position: int, end: int) -> None:
+        """Has the file system set room aside behind the log's end, so that writes need not look for it: a
+        quarter of what the segment holds.
+
+        The file stays as long as it is. Where that cannot be had, writes do without.
+        """
+        ahead = min(end // 4, _MOST_ROOM_BYTES)
+        until = max(min(end + ahead, self._config.segment_bytes), end)
+        try:
+            self.volume.disk.reserve(self._fd, position, until - position)
+            self._room_until = until
+        except OSError:
+            self._room_until = NO_ROOM
+
+    def _give_room_back(self, most_left: int = 0) -> None:
+        """Before the active segment is sealed or closed, unless no more than ``most_left`` bytes are left."""
+        size = self.active.size
+        had_room = self._fd != NOT_READY and ROOM_FROM_BYTES < self._room_until < NO_ROOM
+        if had_room and self._room_until - size > most_left:
+            with contextlib.suppress(OSError):  # it is only room
+                self.volume.disk.truncate(self._fd, size)
+        self._room_until = ROOM_FROM_BYTES
 
     def _cut_back(self, error: OSError, position: int) -> ApiError:
         """After a failed write: what did get written is cut off, or the log goes offline."""
@@ -69,6 +97,7 @@ class LogFiles(LogState):
             message = f"{self.topic_partition} cannot start a new segment: {error}"
             raise ApiError(ErrorCode.KAFKA_STORAGE_ERROR, message) from error
         new.roll_jitter_ms = volume.roll_jitter_ms(self._config)
+        self._give_room_back(_LEFT_BYTES)
         old.is_active = False
         old.close()
         self.bytes_sealed += old.size
@@ -245,6 +274,7 @@ class LogFiles(LogState):
         if self.offline is not None:
             return
         if self._fd != NOT_READY:
+            self._give_room_back()
             self._pending_fds += self.active.write_indexes()
             self._pending_folders.add(self.folder)
         if self.log_end_offset > (self._snapshots or [self.segments[0].base_offset])[-1]:

@@ -18,11 +18,12 @@ from odradek.storage.flush_journal import Fact
 from odradek.storage.index import LARGEST_RELATIVE_OFFSET
 from odradek.storage.producers import KeptBatch, Producers
 from odradek.storage.recovery import Recovered, load_epochs, load_producers
-from odradek.storage.segment import Segment
+from odradek.storage.segment import ROOM_FROM_BYTES, Segment
 from odradek.storage.volume import Volume
 
 NOT_READY = -1
 """The active segment's descriptor while it is not prepared for appending."""
+NO_ROOM = 1 << 62
 _ALWAYS = -2
 _BROKEN_DISK = frozenset({errno.EIO, errno.EROFS, errno.ENODEV, errno.ENXIO})
 
@@ -54,6 +55,7 @@ class LogState:
         "_pwrite",
         "_roll_after",
         "_roll_offset",
+        "_room_until",
         "_snapshots",
         "_truncations",
         "_unflushed_since_ms",
@@ -102,6 +104,8 @@ class LogState:
         self.offline: DamageError | None = None
         self._fd = NOT_READY
         self._pwrite = volume.disk.pwrite
+        self._room_until = ROOM_FROM_BYTES
+        """Writes up to here need no more room; ``NO_ROOM``: there is none to be had."""
         self._gathered: list[tuple[memoryview, int, int]] = []
         """Batches that have their offsets and wait to be written: bytes, last offset, youngest timestamp."""
         self._gathered_position = self._gathered_offset = 0

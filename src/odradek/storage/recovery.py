@@ -6,6 +6,7 @@ Source: ``LogLoader.recoverLog``, ``LogSegment.recover``, ``UnifiedLog.rebuildPr
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from odradek.core.errors import DamageError
@@ -21,7 +22,7 @@ from odradek.storage.disk import Bytes, Disk, write_all
 from odradek.storage.epochs import LeaderEpochs
 from odradek.storage.index import LARGEST_RELATIVE_OFFSET
 from odradek.storage.producers import AbortedTransaction, KeptBatch, Producers
-from odradek.storage.segment import Segment
+from odradek.storage.segment import ROOM_FROM_BYTES, Segment
 from odradek.storage.snapshots import SnapshotError, decode_snapshot
 
 if TYPE_CHECKING:
@@ -207,10 +208,18 @@ def recover(
         for fd in segment.write_indexes():
             disk.close(fd)
         number += 1
+    _give_room_back(disk, segments[-1])
     epochs.cut_end(next_offset)
     for offset in [offset for offset in snapshots if offset > next_offset]:
         _remove_snapshot(disk, folder, snapshots, offset)
     return Recovered(next_offset, producers, epochs, epochs.entries != noted)
+
+
+def _give_room_back(disk: Disk, last: Segment) -> None:
+    """What a log had set aside ahead of its writes when it was killed."""
+    if last.size >= ROOM_FROM_BYTES and last.is_active:
+        with contextlib.suppress(OSError):  # it is only room
+            disk.truncate(last.open(), last.size)
 
 
 def write_again(disk: Disk, segments: list[Segment], offset: int) -> None:

@@ -16,6 +16,9 @@ from odradek.storage.index import TIME_ENTRY_SIZE, OffsetIndex, TimeIndex
 from odradek.storage.producers import AbortedTransaction
 from odradek.storage.transactions import TransactionIndex
 
+ROOM_FROM_BYTES = 1024 * 1024
+"""A segment of this size gets room set aside ahead of its writes: small ones, of which many logs have only
+one, cost no more disk than they hold."""
 UNKNOWN_TIMESTAMP = -2
 _CLOSED = -1
 _WALK_BYTES = 8 * 1024

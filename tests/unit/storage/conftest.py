@@ -71,6 +71,10 @@ class FaultyDisk(QuickDisk):
     def pwritev(self, fd: int, pieces: Sequence[memoryview], position: int, /) -> int:  # type: ignore[override]
         return self.pwrite(fd, b"".join(pieces), position)
 
+    def reserve(self, fd: int, position: int, length: int) -> None:
+        self._maybe_fail("reserve")
+        super().reserve(fd, position, length)
+
     def pread(self, fd: int, length: int, position: int, /) -> bytes:  # type: ignore[override]
         self._maybe_fail("pread")
         return SystemDisk.pread(fd, length, position)

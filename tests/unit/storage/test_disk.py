@@ -1,5 +1,7 @@
 """The disk seam's own promises."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,21 @@ def test_what_was_prepared_earlier_replaces_nothing_newer(tmp_path: Path) -> Non
     replacer.prepare(str(path), b"later")()
     earlier()
     assert path.read_bytes() == b"later"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="fallocate is Linux's")
+def test_room_that_is_set_aside_makes_no_file_longer(tmp_path: Path) -> None:
+    disk = SystemDisk()
+    fd = disk.open(str(tmp_path / "file"), create=True)
+    disk.pwrite(fd, b"content", 0)
+    try:
+        disk.reserve(fd, 7, 1 << 20)
+    except OSError as error:
+        pytest.skip(f"not on this file system: {error}")
+    assert disk.size(fd) == 7
+    assert os.fstat(fd).st_blocks * 512 >= 1 << 20
+    disk.truncate(fd, 7)
+    assert os.fstat(fd).st_blocks * 512 < 1 << 20
+    disk.close(fd)
+    with pytest.raises(OSError, match="descriptor"):
+        disk.reserve(fd, 0, 1)

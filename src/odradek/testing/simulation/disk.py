@@ -262,6 +262,9 @@ class SimulatedDisk:
     def pwritev(self, fd: int, pieces: Sequence[Bytes], position: int, /) -> int:
         return self.pwrite(fd, b"".join(pieces), position)
 
+    def reserve(self, fd: int, position: int, length: int) -> None:
+        self._call("reserve", self._entry(fd)[0])
+
     def pread(self, fd: int, length: int, position: int, /) -> bytes:
         path, file = self._entry(fd)
         self._call("pread", path)
