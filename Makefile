@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: serve test check soak bench conformance codegen format clean
+.PHONY: serve test check soak soak-simulation soak-transactions bench conformance codegen format clean
 
 $(BIN)/.runtime: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -34,8 +34,16 @@ test: check
 # SEEDS=5000-5999, or SEEDS=7000- for ever; JOBS at a time
 SEEDS ?= 1000-1999
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
-soak: $(BIN)/.dev
+soak-simulation: $(BIN)/.dev
 	$(BIN)/python -m odradek.testing.simulation $(SEEDS) --jobs $(JOBS)
+
+# SECONDS=3600; SEED of the first minute. ODRADEK_FAULTS_BROKER=kafka: on Apache Kafka
+SECONDS ?= 600
+SEED ?=
+soak-transactions: $(BIN)/.dev
+	$(BIN)/python -m tests.faults.transactions.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+soak: soak-simulation soak-transactions
 
 format: $(BIN)/.dev
 	$(BIN)/ruff format .

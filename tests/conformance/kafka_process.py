@@ -4,6 +4,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -41,9 +42,9 @@ def dump_log_segments(files: list[Path], *options: str) -> str:
 
 
 class KafkaProcess:
-    """One broker (KRaft, single node) whose data lies in ``folder``/data."""
+    """One broker (KRaft, single node) whose data lies in ``folder``/data; ``settings`` come on top."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self.data = folder / "data"
         self.port, controller = _free_ports()
         self.bootstrap = f"127.0.0.1:{self.port}"
@@ -64,6 +65,7 @@ transaction.state.log.num.partitions=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
 """
+            + "".join(f"{key}={value}\n" for key, value in (settings or {}).items())
         )
 
     def format(self) -> None:

@@ -1,6 +1,6 @@
 """Some hundred seeds of the simulation, and by name those that have found something.
 
-``make soak`` runs as many more as one likes.
+``make soak-simulation`` runs as many more as one likes.
 """
 
 import os
