@@ -15,11 +15,20 @@ import pytest
 from tests.conformance.drivers import DRIVERS
 from tests.conformance.drivers.base import Driver, Lacking
 from tests.conformance.drivers.build import Unavailable, start_builds
+from tests.conformance.java_tools import Tools
+from tests.conformance.kafka_process import classpath
 from tests.support.broker_process import BrokerProcess
 
 EXTERNAL = os.environ.get("ODRADEK_CONFORMANCE_BOOTSTRAP")
-SETTINGS = {"group.initial.rebalance.delay.ms": "0"}
-"""Kafka waits 3 s for more members of a new group; the suite would mostly wait."""
+SETTINGS = {
+    "group.initial.rebalance.delay.ms": "0",
+    "group.consumer.min.heartbeat.interval.ms": "500",
+    "group.consumer.heartbeat.interval.ms": "500",
+    "group.consumer.min.session.timeout.ms": "6000",
+    "group.consumer.session.timeout.ms": "6000",
+}
+"""Kafka waits 3 s for more members of a new group, lets members of the new protocol ask every 5 s only, and
+misses a killed one after 45 s: the suite would mostly wait."""
 _running: list[BrokerProcess] = []
 
 
@@ -62,6 +71,13 @@ def driver(request: pytest.FixtureRequest, bootstrap: str, scratch: Path) -> Ite
         pytest.skip(str(error))
     yield driver
     driver.close()
+
+
+@pytest.fixture
+def tools(bootstrap: str) -> Tools:
+    """Kafka's own tools, on the broker under test."""
+    classpath()
+    return Tools(bootstrap)
 
 
 @pytest.fixture

@@ -1,21 +1,16 @@
 """Apache Kafka's own console tools and Java clients, unmodified and with their default settings."""
 
-import hashlib
 import json
 import re
-import shutil
-import subprocess
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.conformance.kafka_process import HEAP, ROOT, classpath
+from tests.conformance.java_tools import Tools, rows, run_program
 
 pytestmark = [pytest.mark.java, pytest.mark.slow]
 
-CLIENTS = Path(__file__).parent / "java" / "Clients.java"
 TOOLS = "org.apache.kafka.tools"
 TOPICS = f"{TOOLS}.TopicCommand"
 GROUPS = f"{TOOLS}.consumer.group.ConsumerGroupCommand"
@@ -79,44 +74,6 @@ topic.deleted=none
 topic.left=false
 """
 """What ``Clients.java`` prints."""
-
-
-class Tools:
-    """Runs tools against one broker."""
-
-    def __init__(self, bootstrap: str) -> None:
-        self.bootstrap = bootstrap
-
-    def __call__(self, tool: str, *arguments: str, stdin: str = "", code: int = 0) -> str:
-        """What ``tool`` says, without padding; fails the test when it does not end with ``code``."""
-        arguments = (*arguments, "--bootstrap-server", self.bootstrap)
-        done = java(classpath(), tool, *arguments, stdin=stdin)
-        assert done.returncode == code, f"{tool} {arguments}:\n{done.stdout}{done.stderr}"
-        lines = (done.stderr + done.stdout).splitlines()
-        return "\n".join(line.rstrip() for line in lines if line and not line.startswith("SLF4J"))
-
-    def together(self, *runs: tuple[str, ...]) -> list[str]:
-        """What each of these runs says; they share the time that a Java takes to start."""
-        with ThreadPoolExecutor(3) as pool:
-            return list(pool.map(lambda run: self(*run), runs))
-
-
-def java(path: str, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
-    command = ["java", HEAP, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", path, *arguments]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=90, check=False)
-
-
-def rows(table: str, width: int) -> list[list[str]]:
-    """The first ``width`` columns of the lines under a table's heading, sorted."""
-    lines = [line.split()[:width] for line in table.splitlines()]
-    heading = next(at for at, line in enumerate(lines) if line[0].isupper())
-    return sorted(lines[heading + 1 :])
-
-
-@pytest.fixture
-def tools(bootstrap: str) -> Tools:
-    classpath()
-    return Tools(bootstrap)
 
 
 def test_topics(tools: Tools, name: str) -> None:
@@ -243,17 +200,4 @@ def test_the_cluster(tools: Tools) -> None:
 
 def test_java_clients(tools: Tools, name: str) -> None:
     """Producer, consumer and admin client; each of the expected results is what Apache Kafka 4.3 gave."""
-    done = java(f"{classpath()}:{compiled(CLIENTS)}", "Clients", tools.bootstrap, name)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines() == RESULTS.strip().splitlines()
-
-
-def compiled(source: Path) -> Path:
-    """The folder with the classes of ``source``, compiled once for each state of it."""
-    if shutil.which("javac") is None:
-        pytest.skip("there is no Java compiler on this machine")
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
-    folder = ROOT / "build" / "conformance" / "java" / digest
-    if not (folder / f"{source.stem}.class").exists():
-        subprocess.run(["javac", "-cp", classpath(), "-d", str(folder), str(source)], check=True)
-    return folder
+    assert run_program("Clients", tools.bootstrap, name) == RESULTS.strip().splitlines()

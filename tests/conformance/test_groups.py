@@ -1,6 +1,7 @@
-"""Classic consumer groups through every client with its default settings."""
+"""Consumer groups of both protocols through every client with its default settings."""
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -8,6 +9,17 @@ from odradek.core.errors import ErrorCode
 from tests.conformance.drivers.base import Driver, Member, Message, Received, Refused, settle
 
 pytestmark = pytest.mark.clients
+
+
+@pytest.fixture(autouse=True, params=["classic", "consumer"])
+def protocol(request: pytest.FixtureRequest, driver: Driver) -> Iterator[str]:
+    """The group protocol of all members."""
+    wanted: str = request.param
+    if wanted not in driver.protocols:
+        pytest.skip(f"{driver.name} knows the classic protocol only")
+    driver.protocol = wanted
+    yield wanted
+    driver.protocol = "classic"
 
 
 def take(members: list[Member], count: int, timeout_s: float = 40.0) -> list[Received]:

@@ -9,8 +9,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, ProducerFenced
 
+from odradek.core.errors import ErrorCode
 from tests.conformance.drivers.base import (
     Driver,
     GroupDescription,
@@ -21,6 +22,7 @@ from tests.conformance.drivers.base import (
     Received,
     Refused,
     Start,
+    TransactionalProducer,
 )
 
 
@@ -35,6 +37,8 @@ class LoopThread:
     def run(self, coroutine: Coroutine[Any, Any, Any], timeout_s: float = 90.0) -> Any:
         try:
             return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout_s)
+        except ProducerFenced as error:
+            raise Refused(ErrorCode.PRODUCER_FENCED, str(error)) from error
         except KafkaError as error:
             code = getattr(error, "errno", None)
             if not isinstance(code, int):
@@ -83,8 +87,19 @@ class _Consumer:
 
 
 class AiokafkaReader(_Consumer, Reader):
-    def __init__(self, thread: LoopThread, bootstrap: str, topic: str, partition: int, start: Start) -> None:
-        super().__init__(thread, bootstrap_servers=bootstrap)
+    def __init__(
+        self,
+        thread: LoopThread,
+        bootstrap: str,
+        topic: str,
+        partition: int,
+        start: Start,
+        committed: bool | None,
+    ) -> None:
+        settings: dict[str, Any] = {}
+        if committed is not None:
+            settings["isolation_level"] = "read_committed" if committed else "read_uncommitted"
+        super().__init__(thread, bootstrap_servers=bootstrap, **settings)
         self.partition = TopicPartition(topic, partition)
         thread.call(self.consumer.assign, [self.partition])
         if start == "earliest":
@@ -100,8 +115,17 @@ class AiokafkaReader(_Consumer, Reader):
 
 class AiokafkaMember(_Consumer, Member):
     def __init__(
-        self, thread: LoopThread, bootstrap: str, group: str, topic: str, instance_id: str | None
+        self,
+        thread: LoopThread,
+        bootstrap: str,
+        group: str,
+        topic: str,
+        instance_id: str | None,
+        committed: bool | None,
     ) -> None:
+        settings: dict[str, Any] = {}
+        if committed is not None:
+            settings["isolation_level"] = "read_committed" if committed else "read_uncommitted"
         super().__init__(
             thread,
             bootstrap_servers=bootstrap,
@@ -109,6 +133,7 @@ class AiokafkaMember(_Consumer, Member):
             group_instance_id=instance_id,
             auto_offset_reset="earliest",
             enable_auto_commit=False,
+            **settings,
         )
         thread.call(self.consumer.subscribe, [topic])
 
@@ -126,6 +151,42 @@ class AiokafkaMember(_Consumer, Member):
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
         self.thread.call(self.consumer.seek, TopicPartition(topic, partition), offset)
+
+
+class AiokafkaTransactions(TransactionalProducer):
+    def __init__(self, thread: LoopThread, bootstrap: str, transactional_id: str) -> None:
+        self.thread = thread
+
+        async def make() -> AIOKafkaProducer:
+            producer = AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id=transactional_id)
+            await producer.start()
+            return producer
+
+        self.producer = thread.run(make())
+
+    def begin(self) -> None:
+        self.thread.run(self.producer.begin_transaction())
+
+    def send(self, topic: str, messages: Sequence[Message]) -> None:
+        async def send() -> None:
+            sent = [
+                await self.producer.send(topic, message.value, message.key, message.partition)
+                for message in messages
+            ]
+            await asyncio.gather(*sent)
+
+        self.thread.run(send())
+
+    def send_offsets(self, member: Member, group: str, offsets: Mapping[tuple[str, int], int]) -> None:
+        positions = {TopicPartition(*where): offset for where, offset in offsets.items()}
+        self.thread.run(self.producer.send_offsets_to_transaction(positions, group))
+
+    def end(self, commit: bool) -> None:
+        end = self.producer.commit_transaction if commit else self.producer.abort_transaction
+        self.thread.run(end())
+
+    def close(self) -> None:
+        self.thread.run(self.producer.stop())
 
 
 class AiokafkaDriver(Driver):
@@ -185,11 +246,16 @@ class AiokafkaDriver(Driver):
         where: list[tuple[int, int]] = self.thread.run(publish())
         return where
 
-    def reader(self, topic: str, partition: int, start: Start) -> Reader:
-        return AiokafkaReader(self.thread, self.bootstrap, topic, partition, start)
+    def reader(self, topic: str, partition: int, start: Start, committed: bool | None = None) -> Reader:
+        return AiokafkaReader(self.thread, self.bootstrap, topic, partition, start, committed)
 
-    def join(self, group: str, topic: str, instance_id: str | None = None) -> Member:
-        return AiokafkaMember(self.thread, self.bootstrap, group, topic, instance_id)
+    def transactional(self, transactional_id: str) -> TransactionalProducer:
+        return AiokafkaTransactions(self.thread, self.bootstrap, transactional_id)
+
+    def join(
+        self, group: str, topic: str, instance_id: str | None = None, committed: bool | None = None
+    ) -> Member:
+        return AiokafkaMember(self.thread, self.bootstrap, group, topic, instance_id, committed)
 
     def _ask(self, call: str, *arguments: Any) -> Any:
         return self.thread.run(getattr(self.admin, call)(*arguments))

@@ -100,10 +100,36 @@ class Member(abc.ABC):
     def close(self) -> None: ...
 
 
+class TransactionalProducer(abc.ABC):
+    """A producer with a transactional id, one transaction at a time."""
+
+    @abc.abstractmethod
+    def begin(self) -> None: ...
+
+    @abc.abstractmethod
+    def send(self, topic: str, messages: Sequence[Message]) -> None:
+        """Publishes and waits until all are acknowledged."""
+
+    def send_offsets(self, member: Member, group: str, offsets: Mapping[tuple[str, int], int]) -> None:
+        """Makes offsets of the group that ``member`` is in part of the transaction."""
+        raise Lacking("offsets cannot be sent by themselves")
+
+    @abc.abstractmethod
+    def end(self, commit: bool) -> None:
+        """Commits or aborts; raises ``Refused``."""
+
+    @abc.abstractmethod
+    def close(self) -> None: ...
+
+
 class Driver(abc.ABC):
     """One client library with its default settings. What a library has no call for raises ``Lacking``."""
 
     name: str
+    protocols: tuple[str, ...] = ("classic",)
+    """The group protocols that it knows."""
+    protocol = "classic"
+    """The one that its members use."""
 
     def lacking(self, what: str) -> Lacking:
         return Lacking(f"{self.name} {what}")
@@ -124,9 +150,42 @@ class Driver(abc.ABC):
         """
 
     @abc.abstractmethod
-    def reader(self, topic: str, partition: int, start: Start) -> Reader: ...
+    def reader(self, topic: str, partition: int, start: Start, committed: bool | None = None) -> Reader:
+        """``committed``: whether it is to be shown committed transactions only; ``None`` is its default."""
 
-    def join(self, group: str, topic: str, instance_id: str | None = None) -> Member:
+    def transactional(self, transactional_id: str) -> TransactionalProducer:
+        """Makes itself known to the coordinator before it returns."""
+        raise self.lacking("knows no transactions")
+
+    def copy(self, group: str, source: str, target: str, count: int) -> None:
+        """Copies ``count`` committed records exactly once; every third transaction is aborted first."""
+        producer = self.transactional(group)
+        copied = number = 0
+        deadline = time.monotonic() + 60
+        member = self.join(group, source, committed=True)
+        while copied < count:
+            assert time.monotonic() < deadline, f"only {copied} of {count} records were copied"
+            received = member.poll(0.5)
+            if not received:
+                continue
+            number += 1
+            producer.begin()
+            values = [Message(one.value, one.key, partition=one.partition) for one in received]
+            producer.send(target, values)
+            ends = {(one.topic, one.partition): one.offset + 1 for one in received}
+            producer.send_offsets(member, group, ends)
+            producer.end(commit=number % 3 != 1)
+            if number % 3 != 1:
+                copied += len(received)
+            else:
+                member.close()
+                member = self.join(group, source, committed=True)
+        member.close()
+        producer.close()
+
+    def join(
+        self, group: str, topic: str, instance_id: str | None = None, committed: bool | None = None
+    ) -> Member:
         """A member that begins at the earliest record and commits by itself only on closing, if ever."""
         raise self.lacking("knows no consumer groups")
 

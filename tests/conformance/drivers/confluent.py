@@ -1,7 +1,7 @@
 """confluent-kafka: librdkafka under Python."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -35,11 +35,12 @@ from tests.conformance.drivers.base import (
     Received,
     Refused,
     Start,
+    TransactionalProducer,
 )
 
 _STARTS = {"earliest": -2, "latest": -1}
-_LOCAL_ERRORS = {KafkaError._UNKNOWN_TOPIC: 3, KafkaError._UNKNOWN_PARTITION: 3}
-"""What librdkafka finds out from metadata, it says in codes of its own."""
+_LOCAL_ERRORS = {KafkaError._UNKNOWN_TOPIC: 3, KafkaError._UNKNOWN_PARTITION: 3, KafkaError._FENCED: 90}
+"""What librdkafka concludes itself, it says in codes of its own."""
 
 
 def _refused(error: KafkaError) -> Refused:
@@ -77,11 +78,18 @@ def _poll(consumer: Consumer, timeout_s: float) -> list[Received]:
 
 
 class ConfluentReader(Reader):
-    def __init__(self, bootstrap: str, topic: str, partition: int, start: Start) -> None:
+    def __init__(
+        self, bootstrap: str, topic: str, partition: int, start: Start, committed: bool | None
+    ) -> None:
         self.topic, self.partition = topic, partition
-        self.consumer = Consumer(
-            {"bootstrap.servers": bootstrap, "group.id": uuid.uuid4().hex, "enable.auto.commit": False}
-        )
+        settings: dict[str, Any] = {
+            "bootstrap.servers": bootstrap,
+            "group.id": uuid.uuid4().hex,
+            "enable.auto.commit": False,
+        }
+        if committed is not None:
+            settings["isolation.level"] = "read_committed" if committed else "read_uncommitted"
+        self.consumer = Consumer(settings)
         offset = start if isinstance(start, int) else _STARTS[start]
         if start == "latest":  # resolved here, as librdkafka would only do it some time after assign()
             offset = self.consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)[1]
@@ -98,7 +106,15 @@ class ConfluentReader(Reader):
 
 
 class ConfluentMember(Member):
-    def __init__(self, bootstrap: str, group: str, topic: str, instance_id: str | None) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        group: str,
+        topic: str,
+        instance_id: str | None,
+        committed: bool | None,
+        protocol: str,
+    ) -> None:
         settings: dict[str, Any] = {
             "bootstrap.servers": bootstrap,
             "group.id": group,
@@ -107,6 +123,10 @@ class ConfluentMember(Member):
         }
         if instance_id is not None:
             settings["group.instance.id"] = instance_id
+        if committed is not None:
+            settings["isolation.level"] = "read_committed" if committed else "read_uncommitted"
+        if protocol != "classic":
+            settings["group.protocol"] = protocol
         self.consumer = Consumer(settings)
         self.consumer.subscribe([topic])
 
@@ -129,8 +149,43 @@ class ConfluentMember(Member):
         self.consumer.close()
 
 
+class ConfluentTransactions(TransactionalProducer):
+    def __init__(self, bootstrap: str, transactional_id: str) -> None:
+        self.producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": transactional_id})
+        self._call(self.producer.init_transactions, 30)
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            function(*arguments)
+        except KafkaException as error:
+            raise _refused(error.args[0]) from error
+
+    def begin(self) -> None:
+        self._call(self.producer.begin_transaction)
+
+    def send(self, topic: str, messages: Sequence[Message]) -> None:
+        for message in messages:
+            assert message.partition is not None
+            self.producer.produce(topic, message.value, message.key, message.partition)
+        assert self.producer.flush(60) == 0, "not everything was delivered in a minute"
+
+    def send_offsets(self, member: Member, group: str, offsets: Mapping[tuple[str, int], int]) -> None:
+        assert isinstance(member, ConfluentMember)
+        positions = [TopicPartition(*where, offset) for where, offset in offsets.items()]
+        metadata = member.consumer.consumer_group_metadata()
+        self._call(self.producer.send_offsets_to_transaction, positions, metadata, 30)
+
+    def end(self, commit: bool) -> None:
+        end = self.producer.commit_transaction if commit else self.producer.abort_transaction
+        self._call(end, 30)
+
+    def close(self) -> None:
+        self.producer.purge()
+
+
 class ConfluentDriver(Driver):
     name = "confluent"
+    protocols = ("classic", "consumer")
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
@@ -180,11 +235,16 @@ class ConfluentDriver(Driver):
             raise _refused(errors[0])
         return [where[index] for index in range(len(messages))]
 
-    def reader(self, topic: str, partition: int, start: Start) -> Reader:
-        return ConfluentReader(self.bootstrap, topic, partition, start)
+    def reader(self, topic: str, partition: int, start: Start, committed: bool | None = None) -> Reader:
+        return ConfluentReader(self.bootstrap, topic, partition, start, committed)
 
-    def join(self, group: str, topic: str, instance_id: str | None = None) -> Member:
-        return ConfluentMember(self.bootstrap, group, topic, instance_id)
+    def transactional(self, transactional_id: str) -> TransactionalProducer:
+        return ConfluentTransactions(self.bootstrap, transactional_id)
+
+    def join(
+        self, group: str, topic: str, instance_id: str | None = None, committed: bool | None = None
+    ) -> Member:
+        return ConfluentMember(self.bootstrap, group, topic, instance_id, committed, self.protocol)
 
     def create_topic(
         self, topic: str, partitions: int = 1, replication: int = 1, configs: Mapping[str, str] | None = None

@@ -4,7 +4,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition, errors
@@ -22,6 +22,7 @@ from tests.conformance.drivers.base import (
     Received,
     Refused,
     Start,
+    TransactionalProducer,
 )
 
 
@@ -56,8 +57,13 @@ def _poll(consumer: KafkaConsumer, timeout_s: float) -> list[Received]:
 
 
 class KafkaPythonReader(Reader):
-    def __init__(self, bootstrap: str, topic: str, partition: int, start: Start) -> None:
-        self.consumer = KafkaConsumer(bootstrap_servers=bootstrap)
+    def __init__(
+        self, bootstrap: str, topic: str, partition: int, start: Start, committed: bool | None
+    ) -> None:
+        settings: dict[str, Any] = {}
+        if committed is not None:
+            settings["isolation_level"] = "read_committed" if committed else "read_uncommitted"
+        self.consumer = KafkaConsumer(bootstrap_servers=bootstrap, **settings)
         self.partition = TopicPartition(topic, partition)
         self.consumer.assign([self.partition])
         if start == "earliest":
@@ -82,9 +88,15 @@ class KafkaPythonMember(Member):
     """Polled by a thread of its own, as kafka-python's consumers are used: one that is not polled holds up
     the rebalance of the others."""
 
-    def __init__(self, bootstrap: str, group: str, topic: str, instance_id: str | None) -> None:
+    def __init__(
+        self, bootstrap: str, group: str, topic: str, instance_id: str | None, committed: bool | None
+    ) -> None:
+        settings: dict[str, Any] = {}
+        if committed is not None:
+            settings["isolation_level"] = "read_committed" if committed else "read_uncommitted"
         self.consumer = KafkaConsumer(
             topic,
+            **settings,
             bootstrap_servers=bootstrap,
             group_id=group,
             group_instance_id=instance_id,
@@ -146,6 +158,44 @@ class KafkaPythonMember(Member):
         self.consumer.close(autocommit=False)
 
 
+class KafkaPythonTransactions(TransactionalProducer):
+    def __init__(self, bootstrap: str, transactional_id: str) -> None:
+        self.producer = KafkaProducer(bootstrap_servers=bootstrap, transactional_id=transactional_id)
+        self._call(self.producer.init_transactions)
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except KafkaError as error:
+            raise _refused(error) from error
+
+    def begin(self) -> None:
+        self._call(self.producer.begin_transaction)
+
+    def send(self, topic: str, messages: Sequence[Message]) -> None:
+        sent = [
+            self.producer.send(topic, message.value, message.key, partition=message.partition)
+            for message in messages
+        ]
+        self.producer.flush(60)
+        for future in sent:
+            self._call(future.get, 1)
+
+    def send_offsets(self, member: Member, group: str, offsets: Mapping[tuple[str, int], int]) -> None:
+        assert isinstance(member, KafkaPythonMember)
+        positions = {
+            TopicPartition(*where): OffsetAndMetadata(offset, "", -1) for where, offset in offsets.items()
+        }
+        metadata = member.consumer.group_metadata()
+        self._call(self.producer.send_offsets_to_transaction, positions, metadata)
+
+    def end(self, commit: bool) -> None:
+        self._call(self.producer.commit_transaction if commit else self.producer.abort_transaction)
+
+    def close(self) -> None:
+        self.producer.close(1)
+
+
 class KafkaPythonDriver(Driver):
     name = "kafka-python"
 
@@ -200,11 +250,16 @@ class KafkaPythonDriver(Driver):
             producer.close()
         return [(answer.partition, answer.offset) for answer in answers]
 
-    def reader(self, topic: str, partition: int, start: Start) -> Reader:
-        return KafkaPythonReader(self.bootstrap, topic, partition, start)
+    def reader(self, topic: str, partition: int, start: Start, committed: bool | None = None) -> Reader:
+        return KafkaPythonReader(self.bootstrap, topic, partition, start, committed)
 
-    def join(self, group: str, topic: str, instance_id: str | None = None) -> Member:
-        return KafkaPythonMember(self.bootstrap, group, topic, instance_id)
+    def transactional(self, transactional_id: str) -> TransactionalProducer:
+        return KafkaPythonTransactions(self.bootstrap, transactional_id)
+
+    def join(
+        self, group: str, topic: str, instance_id: str | None = None, committed: bool | None = None
+    ) -> Member:
+        return KafkaPythonMember(self.bootstrap, group, topic, instance_id, committed)
 
     def create_topic(
         self, topic: str, partitions: int = 1, replication: int = 1, configs: Mapping[str, str] | None = None

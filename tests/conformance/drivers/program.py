@@ -23,6 +23,7 @@ from tests.conformance.drivers.base import (
     Received,
     Refused,
     Start,
+    TransactionalProducer,
 )
 
 ANSWER_TIMEOUT_S = 100
@@ -47,6 +48,19 @@ def _received(row: Mapping[str, Any]) -> Received:
         headers,
         row["timestamp"],
     )
+
+
+def _rows(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    return [
+        {
+            "key": _text(message.key),
+            "value": _text(message.value),
+            "headers": [[name, _text(value)] for name, value in message.headers],
+            "partition": message.partition,
+            "timestamp": message.timestamp_ms,
+        }
+        for message in messages
+    ]
 
 
 class Program:
@@ -89,9 +103,13 @@ class Program:
 
 
 class ProgramReader(Reader):
-    def __init__(self, program: Program, topic: str, partition: int, start: Start) -> None:
+    def __init__(
+        self, program: Program, topic: str, partition: int, start: Start, committed: bool | None
+    ) -> None:
         self.program = program
-        self.handle = program.ask("reader_open", topic=topic, partition=partition, start=start)
+        self.handle = program.ask(
+            "reader_open", topic=topic, partition=partition, start=start, committed=committed
+        )
 
     def poll(self, timeout_s: float) -> list[Received]:
         rows = self.program.ask("poll", handle=self.handle, timeout_ms=int(timeout_s * 1_000))
@@ -105,9 +123,24 @@ class ProgramReader(Reader):
 
 
 class ProgramMember(Member):
-    def __init__(self, program: Program, group: str, topic: str, instance_id: str | None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        group: str,
+        topic: str,
+        instance_id: str | None,
+        committed: bool | None,
+        protocol: str,
+    ) -> None:
         self.program = program
-        self.handle = program.ask("join", group=group, topic=topic, instance_id=instance_id)
+        self.handle = program.ask(
+            "join",
+            group=group,
+            topic=topic,
+            instance_id=instance_id,
+            committed=committed,
+            protocol=protocol,
+        )
 
     def poll(self, timeout_s: float) -> list[Received]:
         rows = self.program.ask("poll", handle=self.handle, timeout_ms=int(timeout_s * 1_000))
@@ -127,9 +160,32 @@ class ProgramMember(Member):
         self.program.ask("close", handle=self.handle)
 
 
+class ProgramTransactions(TransactionalProducer):
+    def __init__(self, program: Program, transactional_id: str) -> None:
+        self.program = program
+        self.handle = program.ask("transactions_open", transactional_id=transactional_id)
+
+    def begin(self) -> None:
+        self.program.ask("transaction_begin", handle=self.handle)
+
+    def send(self, topic: str, messages: Sequence[Message]) -> None:
+        self.program.ask("transaction_send", handle=self.handle, topic=topic, messages=_rows(messages))
+
+    def send_offsets(self, member: Member, group: str, offsets: Mapping[tuple[str, int], int]) -> None:
+        rows = [[topic, partition, offset] for (topic, partition), offset in offsets.items()]
+        self.program.ask("transaction_offsets", handle=self.handle, group=group, offsets=rows)
+
+    def end(self, commit: bool) -> None:
+        self.program.ask("transaction_end", handle=self.handle, commit=commit)
+
+    def close(self) -> None:
+        self.program.ask("transactions_close", handle=self.handle)
+
+
 class ProgramDriver(Driver):
     def __init__(self, name: str, command: Sequence[str], bootstrap: str, errors: Path) -> None:
         self.name = name
+        self.protocols = ("classic", "consumer") if name == "franz-go" else ("classic",)
         self.program = Program(command, bootstrap, errors)
 
     def close(self) -> None:
@@ -143,31 +199,34 @@ class ProgramDriver(Driver):
         max_request_bytes: int = 0,
         idempotent: bool = False,
     ) -> list[tuple[int, int]]:
-        rows = [
-            {
-                "key": _text(message.key),
-                "value": _text(message.value),
-                "headers": [[name, _text(value)] for name, value in message.headers],
-                "partition": message.partition,
-                "timestamp": message.timestamp_ms,
-            }
-            for message in messages
-        ]
         answer = self.program.ask(
             "produce",
             topic=topic,
-            messages=rows,
+            messages=_rows(messages),
             compression=compression,
             max_request_bytes=max_request_bytes,
             idempotent=idempotent,
         )
         return [(partition, offset) for partition, offset in answer]
 
-    def reader(self, topic: str, partition: int, start: Start) -> Reader:
-        return ProgramReader(self.program, topic, partition, start)
+    def reader(self, topic: str, partition: int, start: Start, committed: bool | None = None) -> Reader:
+        return ProgramReader(self.program, topic, partition, start, committed)
 
-    def join(self, group: str, topic: str, instance_id: str | None = None) -> Member:
-        return ProgramMember(self.program, group, topic, instance_id)
+    def transactional(self, transactional_id: str) -> TransactionalProducer:
+        return ProgramTransactions(self.program, transactional_id)
+
+    def copy(self, group: str, source: str, target: str, count: int) -> None:
+        if self.name != "franz-go":
+            super().copy(group, source, target, count)
+        else:  # which sends offsets within a session of its own only
+            self.program.ask(
+                "copy", group=group, topic=source, target=target, total=count, protocol=self.protocol
+            )
+
+    def join(
+        self, group: str, topic: str, instance_id: str | None = None, committed: bool | None = None
+    ) -> Member:
+        return ProgramMember(self.program, group, topic, instance_id, committed, self.protocol)
 
     def create_topic(
         self, topic: str, partitions: int = 1, replication: int = 1, configs: Mapping[str, str] | None = None
@@ -210,7 +269,7 @@ class ProgramDriver(Driver):
         return set(self.program.ask("list_groups"))
 
     def describe_group(self, group: str) -> GroupDescription:
-        answer = self.program.ask("describe_group", group=group)
+        answer = self.program.ask("describe_group", group=group, protocol=self.protocol)
         members = tuple(
             (instance_id, frozenset((topic, partition) for topic, partition in owned or []))
             for instance_id, owned in answer["members"] or []

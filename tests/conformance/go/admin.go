@@ -126,6 +126,9 @@ func (d *driver) administerGroups(ctx context.Context, c *call) (any, error) {
 		groups, err := d.admin.ListGroups(ctx)
 		return groups.Groups(), err
 	case "describe_group":
+		if c.Protocol == "consumer" {
+			return d.describeConsumerGroup(ctx, c.Group)
+		}
 		groups, err := d.admin.DescribeGroups(ctx, c.Group)
 		if err != nil {
 			return nil, err
@@ -171,4 +174,20 @@ func (d *driver) administerGroups(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	return nil, fmt.Errorf("unknown call %s", c.Op)
+}
+
+func (d *driver) describeConsumerGroup(ctx context.Context, name string) (any, error) {
+	groups, err := d.admin.DescribeConsumerGroups(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	members := [][]any{}
+	for _, member := range groups[name].Members {
+		owned := [][]any{}
+		member.Assignment.Each(func(topic string, partition int32) {
+			owned = append(owned, []any{topic, partition})
+		})
+		members = append(members, []any{member.InstanceID, owned})
+	}
+	return map[string]any{"state": groups[name].State, "members": members}, groups[name].Err
 }

@@ -23,6 +23,13 @@ type consumer struct {
 func (d *driver) open(c *call) (any, error) {
 	one := &consumer{topic: c.Topic, partition: c.Partition, owned: map[int32]bool{}}
 	options := []kgo.Opt{kgo.SeedBrokers(d.bootstrap)}
+	if c.Committed != nil {
+		level := kgo.ReadUncommitted()
+		if *c.Committed {
+			level = kgo.ReadCommitted()
+		}
+		options = append(options, kgo.FetchIsolationLevel(level))
+	}
 	if c.Op == "join" {
 		options = append(options,
 			kgo.ConsumerGroup(c.Group), kgo.ConsumeTopics(c.Topic), kgo.DisableAutoCommit(),
@@ -36,9 +43,13 @@ func (d *driver) open(c *call) (any, error) {
 			kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
 				one.note(lost[c.Topic], false)
 			}))
+		if c.InstanceID != nil && c.Protocol == "consumer" { // its last heartbeat does not name the instance
+			return nil, lacking("franz-go 1.22 cannot leave a next-gen group so that a static member may come back")
+		}
 		if c.InstanceID != nil {
 			options = append(options, kgo.InstanceID(*c.InstanceID))
 		}
+		options = append(options, serverSide(c)...)
 	} else {
 		begin := kgo.NewOffset()
 		switch start := c.Start.(type) {
@@ -67,6 +78,14 @@ func (d *driver) open(c *call) (any, error) {
 	d.next++
 	d.consumers[d.next] = one
 	return d.next, nil
+}
+
+// serverSide is empty for the classic protocol; the other one knows two of the client's balancers by name.
+func serverSide(c *call) []kgo.Opt {
+	if c.Protocol != "consumer" {
+		return nil
+	}
+	return []kgo.Opt{kgo.ServerSideBalancer(), kgo.Balancers(kgo.RangeBalancer())}
 }
 
 func (one *consumer) note(partitions []int32, gained bool) {

@@ -47,6 +47,11 @@ type call struct {
 	Messages        []record          `json:"messages"`
 	Compression     string            `json:"compression"`
 	MaxRequestBytes int32             `json:"max_request_bytes"`
+	Protocol        string            `json:"protocol"`
+	Committed       *bool             `json:"committed"`
+	TransactionalID string            `json:"transactional_id"`
+	Commit          bool              `json:"commit"`
+	Target          string            `json:"target"`
 }
 
 type driver struct {
@@ -54,6 +59,7 @@ type driver struct {
 	client    *kgo.Client
 	admin     *kadm.Client
 	consumers map[int]*consumer
+	producers map[int]*kgo.Client
 	next      int
 }
 
@@ -62,7 +68,7 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
-	d := &driver{os.Args[1], client, kadm.NewClient(client), map[int]*consumer{}, 0}
+	d := &driver{os.Args[1], client, kadm.NewClient(client), map[int]*consumer{}, map[int]*kgo.Client{}, 0}
 	lines := bufio.NewReaderSize(os.Stdin, 1<<20)
 	out := json.NewEncoder(os.Stdout)
 	for {
@@ -81,7 +87,16 @@ func main() {
 	}
 }
 
+// lacking says that franz-go has no call for what is asked.
+type lacking string
+
+func (l lacking) Error() string { return string(l) }
+
 func outcome(result any, err error) map[string]any {
+	var missing lacking
+	if errors.As(err, &missing) {
+		return map[string]any{"lacking": missing.Error()}
+	}
 	var refused *kerr.Error
 	if errors.As(err, &refused) {
 		return map[string]any{"code": refused.Code, "message": refused.Message}
@@ -98,6 +113,11 @@ func (d *driver) answer(ctx context.Context, c *call) (any, error) {
 		return d.produce(ctx, c)
 	case "reader_open", "join":
 		return d.open(c)
+	case "transactions_open", "transaction_begin", "transaction_send", "transaction_offsets", "transaction_end",
+		"transactions_close":
+		return d.transact(ctx, c)
+	case "copy":
+		return nil, d.copy(ctx, c)
 	case "poll", "assignment", "commit", "reader_seek", "member_seek", "close":
 		one, found := d.consumers[c.Handle]
 		if !found {
@@ -109,6 +129,30 @@ func (d *driver) answer(ctx context.Context, c *call) (any, error) {
 		return one.answer(ctx, c)
 	}
 	return d.administer(ctx, c)
+}
+
+func (c *call) records() []*kgo.Record {
+	records := make([]*kgo.Record, 0, len(c.Messages))
+	for _, message := range c.Messages {
+		one := &kgo.Record{Topic: c.Topic, Partition: -1}
+		if message.Key != nil {
+			one.Key = *message.Key
+		}
+		if message.Value != nil {
+			one.Value = *message.Value
+		}
+		if message.Partition != nil {
+			one.Partition = *message.Partition
+		}
+		if message.Timestamp != nil {
+			one.Timestamp = time.UnixMilli(*message.Timestamp)
+		}
+		for _, header := range message.Headers {
+			one.Headers = append(one.Headers, kgo.RecordHeader{Key: *header[0], Value: fromText(header[1])})
+		}
+		records = append(records, one)
+	}
+	return records
 }
 
 func (d *driver) produce(ctx context.Context, c *call) (any, error) {
@@ -131,26 +175,7 @@ func (d *driver) produce(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	defer producer.Close()
-	records := make([]*kgo.Record, 0, len(c.Messages))
-	for _, message := range c.Messages {
-		one := &kgo.Record{Topic: c.Topic, Partition: -1}
-		if message.Key != nil {
-			one.Key = *message.Key
-		}
-		if message.Value != nil {
-			one.Value = *message.Value
-		}
-		if message.Partition != nil {
-			one.Partition = *message.Partition
-		}
-		if message.Timestamp != nil {
-			one.Timestamp = time.UnixMilli(*message.Timestamp)
-		}
-		for _, header := range message.Headers {
-			one.Headers = append(one.Headers, kgo.RecordHeader{Key: *header[0], Value: fromText(header[1])})
-		}
-		records = append(records, one)
-	}
+	records := c.records()
 	where := make([][2]int64, 0, len(records))
 	for _, sent := range producer.ProduceSync(ctx, records...) {
 		if sent.Err != nil {

@@ -26,14 +26,16 @@ const toBytes = text => (text === null ? null : Buffer.from(text, 'base64'))
 const toText = raw => (raw === null || raw === undefined ? null : Buffer.from(raw).toString('base64'))
 
 class Consumer {
-  constructor (groupId, topic, partition) {
+  constructor (groupId, topic, partition, readUncommitted) {
     this.topic = topic
     this.partition = partition
     this.queue = []
     this.owned = []
     this.positions = new Map()
     this.awaited = null
-    this.consumer = kafka.consumer({ groupId, maxWaitTimeInMs: 1000 }) // closing waits for it, 5 s by default
+    const settings = { groupId, maxWaitTimeInMs: 1000 } // closing waits for it, 5 s by default
+    if (readUncommitted !== undefined) settings.readUncommitted = readUncommitted
+    this.consumer = kafka.consumer(settings)
     this.consumer.on(this.consumer.events.GROUP_JOIN, ({ payload }) => {
       this.owned = payload.memberAssignment[topic] || []
     })
@@ -150,18 +152,19 @@ function headersOf (pairs) {
 
 const operations = {
   produce,
-  async reader_open ({ topic, partition, start }) {
-    const reader = new Consumer(randomUUID(), topic, partition)
+  async reader_open ({ topic, partition, start, committed }) {
+    const reader = new Consumer(randomUUID(), topic, partition, committed === null ? undefined : !committed)
     const { low, high } = await offsets(topic, partition)
     const offset = start === 'earliest' ? low : start === 'latest' ? high : String(start)
     reader.awaited = offset
     await reader.start()
     reader.seek(partition, offset)
+    if (start === 'earliest') reader.awaited = null // the first record may be one that is not shown
     return keep(reader)
   },
-  async join ({ group, topic, instance_id: instanceId }) {
+  async join ({ group, topic, instance_id: instanceId, committed }) {
     if (instanceId !== null) throw new Lacking('kafkajs knows no static membership')
-    const member = new Consumer(group, topic, undefined)
+    const member = new Consumer(group, topic, undefined, committed === null ? undefined : !committed)
     member.start().catch(error => { member.failure = error })
     return keep(member)
   },
@@ -189,6 +192,31 @@ const operations = {
     })
     if (!isNew) throw new Refused(36, 'createTopics() said false')
   },
+  async transactions_open ({ transactional_id: transactionalId }) {
+    const producer = kafka.producer({ transactionalId, maxInFlightRequests: 1, idempotent: true })
+    await producer.connect()
+    return keep({ producer })
+  },
+  async transaction_begin ({ handle }) {
+    const one = consumers.get(handle)
+    one.transaction = await one.producer.transaction()
+  },
+  async transaction_send ({ handle, topic, messages }) {
+    await consumers.get(handle).transaction.send({
+      topic,
+      messages: messages.map(one => ({ key: toBytes(one.key), value: toBytes(one.value), partition: one.partition })),
+    })
+  },
+  async transaction_offsets ({ handle, group, offsets: rows }) {
+    const topics = rows.map(([topic, partition, offset]) => (
+      { topic, partitions: [{ partition, offset: String(offset) }] }))
+    await consumers.get(handle).transaction.sendOffsets({ consumerGroupId: group, topics })
+  },
+  async transaction_end ({ handle, commit }) {
+    const { transaction } = consumers.get(handle)
+    await (commit ? transaction.commit() : transaction.abort())
+  },
+  transactions_close: ({ handle }) => consumers.get(handle).producer.disconnect(),
   delete_topic: ({ topic }) => admin.deleteTopics({ topics: [topic] }),
   list_topics: () => admin.listTopics(),
   async partition_count ({ topic }) {
