@@ -7,7 +7,7 @@ The server flushes (:meth:`begin_flush`, in a thread) and both doors open in :me
 
 import logging
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -77,9 +77,12 @@ class Broker:
         self.clock = clock
         self.randomness = randomness
         self.timers = Timers()
-        self.topics = Topics(store, config, clock)
+        self.topics = Topics(store, config, clock, self.timers)
         self.metadata = MetadataCommits(
-            metadata, self._apply, on_dirty=lambda: self.want_flush(is_urgent=True)
+            metadata,
+            self._apply,
+            on_dirty=lambda: self.want_flush(is_urgent=True),
+            when_applied=self.topics.when_made,
         )
         self.apis = table.build()
         self.fetch_sessions = FetchSessions(config.max_incremental_fetch_session_cache_slots, randomness)
@@ -147,11 +150,11 @@ class Broker:
         self.store.volume.producer_expiration_ms = self.config.producer_id_expiration_ms
         self.on_config()
 
-    def _apply(self, image: ClusterImage) -> None:
+    def _apply(self, image: ClusterImage, touched: Set[str]) -> None:
         if image.configs is not self._configs:
             self._configs = image.configs
             self._follow_config(image)
-        self.topics.apply(image)
+        self.topics.apply(image, touched)
         self.quotas.apply(image)
         for coordinator in self.coordinators():
             coordinator.image_changed(image)

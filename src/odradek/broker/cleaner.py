@@ -15,7 +15,6 @@ from odradek.broker.maintenance import Chore
 from odradek.core.clock import Clock
 from odradek.core.config.broker import BrokerConfig
 from odradek.core.errors import ApiError, DamageError
-from odradek.core.ids import TopicPartition
 from odradek.storage.compaction import Dirt, measure_dirt, plan_compaction
 from odradek.storage.jobs import Job, JobRunner, JobStoppedError, Outcome, Submitted
 from odradek.storage.log import Log
@@ -36,7 +35,7 @@ WhenFlushed = Callable[[Callable[[bool], None]], None]
 class Pass:
     """One log under way. ``submitted`` tells how far it is."""
 
-    __slots__ = ("dirt", "is_complete", "started_ms", "submitted")
+    __slots__ = ("dirt", "is_complete", "is_settled", "started_ms", "submitted")
 
     def __init__(self, dirt: Dirt, started_ms: int) -> None:
         self.dirt = dirt
@@ -44,6 +43,8 @@ class Pass:
         self.submitted: Submitted | None = None
         self.is_complete = True
         """Every finished segment could be swapped in."""
+        self.is_settled = False
+        """What was flushed when it began is known to be so for good: swaps need not wait for the disk."""
 
     @property
     def share(self) -> float:
@@ -139,9 +140,10 @@ class Cleaner:
         except (DamageError, OSError, ApiError) as error:
             self._failed(dirt.log, error)
             return
+        current = self.passes[dirt.log] = Pass(dirt, self._clock.monotonic_ms())
+        self._chores.append(lambda: self._settle(current))
         size = dirt.cleanable_bytes + 2 * (dirt.clean_bytes + dirt.cleanable_bytes)
         job = Job("compact", plan, size, config.log_cleaner_io_max_bytes_per_second)
-        current = self.passes[dirt.log] = Pass(dirt, self._clock.monotonic_ms())
         current.submitted = jobs.submit(
             job, lambda outcome: self._done(current, outcome), lambda part: self._take(current, part)
         )
@@ -151,13 +153,18 @@ class Cleaner:
             (dirt.clean_bytes + dirt.cleanable_bytes) / 1e6,
         )
 
+    def _settle(self, current: Pass) -> None:
+        """In some thread."""
+        self._store.volume.settle_flushed_offsets()
+        current.is_settled = True
+
     # -- concluding
 
     def _take(self, current: Pass, part: CleanedSegment) -> None:
         """A segment is finished."""
         target = current.dirt.log
         try:
-            if _is_wanted(target) and swap_in(target, part):
+            if _is_wanted(target) and swap_in(target, part, is_settled=current.is_settled):
                 return
             discard(target.volume.disk, target.folder, part)
         except OSError as error:
@@ -166,21 +173,23 @@ class Cleaner:
 
     def _done(self, current: Pass, outcome: Outcome) -> None:
         target = current.dirt.log
-        self.passes.pop(target, None)
         self._next_look_ms = self._clock.monotonic_ms()
+        if outcome.error is None and current.is_complete:
+            self._report(current, outcome.result)
+            self._when_flushed(lambda is_durable: self._note(target, outcome.result, is_durable))
+            return
+        self.passes.pop(target, None)
         if isinstance(outcome.error, JobStoppedError) or (outcome.error and not _is_wanted(target)):
             self._clear_up(target)
         elif outcome.error is not None:
             self._failed(target, outcome.error)
-        elif current.is_complete:
-            self._report(current, outcome.result)
-            self._when_flushed(lambda is_durable: self._note(target, outcome.result, is_durable))
         else:
             self._resting[target] = self._next_look_ms + RETRY_MS
 
     def _note(self, target: Log, result: CompactionResult, is_durable: bool) -> None:
         """The swaps are on disk: only now may a start believe that the log is clean so far."""
-        partition: TopicPartition = target.topic_partition
+        self.passes.pop(target, None)
+        partition = target.topic_partition
         if is_durable and target.offline is None and self._store.logs.get(partition) is target:
             self._store.cleaner_points[partition] = result.next_dirty_offset
             self._chores.append(self._store.cleaner_checkpoint_write())

@@ -7,11 +7,11 @@ crash.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 from odradek.cluster.change import Change
-from odradek.cluster.fold import fold_all
+from odradek.cluster.fold import fold_all, touched_topics
 from odradek.cluster.image import ClusterImage
 from odradek.cluster.records import Record
 from odradek.cluster.store import MetadataStore
@@ -24,7 +24,8 @@ Done = Callable[[ClusterImage | ApiError], None]
 
 
 class MetadataCommits:
-    """Group commit of change records.
+    """Group commit of change records. ``apply`` puts an image into effect, told the topics that changed;
+    ``when_applied`` calls back once that has come to its end, if need be later.
 
     Invariant: folding the pending entries over ``image`` gives ``proposed``.
     """
@@ -32,16 +33,18 @@ class MetadataCommits:
     def __init__(
         self,
         store: MetadataStore,
-        apply: Callable[[ClusterImage], None],
+        apply: Callable[[ClusterImage, Set[str]], None],
         on_dirty: Callable[[], None] = lambda: None,
+        when_applied: Callable[[Callable[[], None]], None] = lambda callback: callback(),
     ) -> None:
         self._store = store
         self._apply = apply
+        self._when_applied = when_applied
         self.image = store.image
         self.proposed = store.image
         self.on_dirty = on_dirty
         """Called when something waits to be flushed; the server starts a flush."""
-        self._pending: deque[tuple[ClusterImage, Done]] = deque()
+        self._pending: deque[tuple[ClusterImage, Set[str], Done]] = deque()
         self._in_flight = 0
         self._failure: OSError | None = None
 
@@ -54,12 +57,13 @@ class MetadataCommits:
         if not change.records and not self._pending:
             done(self.image)
             return
+        touched: Set[str] = frozenset()
         if change.records:
-            self._append(change.records)
-        self._pending.append((self.proposed, done))
+            touched = self._append(change.records)
+        self._pending.append((self.proposed, touched, done))
         self.on_dirty()
 
-    def _append(self, records: Sequence[Record]) -> None:
+    def _append(self, records: Sequence[Record]) -> set[str]:
         if self._failure is not None:
             raise self._refusal(self._failure)
         # Folded before it is written: what cannot be folded would keep the next start from reading the log.
@@ -68,7 +72,9 @@ class MetadataCommits:
             self._store.append(records)
         except OSError as error:
             raise self._refusal(error) from error
+        touched = touched_topics(self.proposed, records)
         self.proposed = proposed
+        return touched
 
     @staticmethod
     def _refusal(error: OSError) -> ApiError:
@@ -106,7 +112,7 @@ class MetadataCommits:
         if self._failure is not None:
             log.error("the metadata log failed, nothing can be changed any more: %s", self._failure)
             refused, self._pending, self._in_flight = self._pending, deque(), 0
-            for _, done in refused:
+            for _, _, done in refused:
                 _tell(done, self._refusal(self._failure))
             return
         done_now = [self._pending.popleft() for _ in range(self._in_flight)]
@@ -115,12 +121,17 @@ class MetadataCommits:
             return
         self.image = done_now[-1][0]
         try:
-            self._apply(self.image)
+            self._apply(self.image, frozenset().union(*(touched for _, touched, _ in done_now)))
         except Exception:
             log.exception("what is new in the metadata could not all be put into effect")
         self._store.applied(self.image)
-        for _, done in done_now:
-            _tell(done, self.image)
+        image = self.image
+
+        def tell() -> None:
+            for _, _, done in done_now:
+                _tell(done, image)
+
+        self._when_applied(tell)
 
 
 def _tell(done: Done, outcome: ClusterImage | ApiError) -> None:

@@ -1,13 +1,16 @@
 """The topics that this node leads: what the image says should be here, made so in the log store."""
 
 import logging
+from collections import deque
+from collections.abc import Callable, Iterable
 
 from odradek.broker.partitions import Partition, Topic
+from odradek.broker.timers import Timers
 from odradek.cluster.configs import broker_layers
 from odradek.cluster.image import ClusterImage, TopicImage
 from odradek.core.clock import Clock
 from odradek.core.config.broker import BrokerConfig
-from odradek.core.config.layers import topic_values
+from odradek.core.config.layers import BrokerLayers, topic_values
 from odradek.core.errors import ErrorCode
 from odradek.core.ids import TopicId, TopicPartition, is_garbled
 from odradek.storage.config import LogConfig
@@ -18,12 +21,18 @@ from odradek.storage.store import LogStore
 
 log = logging.getLogger("odradek.topics")
 
+SLICE_MS = 5
+"""So long partitions are made without a pause."""
+PAUSE_MS = 2
+"""The pause in which others get their turn."""
+
 
 class Topics:
     """Topics by name and by id; follows the image through :meth:`apply`."""
 
-    def __init__(self, store: LogStore, config: BrokerConfig, clock: Clock) -> None:
+    def __init__(self, store: LogStore, config: BrokerConfig, clock: Clock, timers: Timers) -> None:
         self._store = store
+        self._timers = timers
         self._config = config
         self._clock = clock
         self.by_name: dict[str, Topic] = {}
@@ -32,7 +41,11 @@ class Topics:
         """Partitions where someone waits for the high watermark."""
         self._unmade: set[Partition] = set()
         """Partitions whose folder could not be made yet: no room, no descriptors."""
-        self._image: ClusterImage | None = None
+        self._to_make: deque[Partition] = deque()
+        """Partitions of which nothing was tried yet; an offline log stands in for them meanwhile."""
+        self._when_made: list[Callable[[], None]] = []
+        self._stop_making_ms = 0
+        self._layers: BrokerLayers | None = None
 
     def partition(self, name: str, index: int) -> Partition | None:
         topic = self.by_name.get(name)
@@ -51,26 +64,36 @@ class Topics:
             return []
         return [partition.index for partition in topic.partitions if partition.log.offline is not None]
 
-    def apply(self, image: ClusterImage) -> None:
+    def apply(self, image: ClusterImage, touched: Iterable[str] | None = None) -> None:
         """Creates, deletes and reconfigures logs so that they are what ``image`` says.
 
-        Called for durable images only, so a folder never precedes the record that explains it.
+        Only the topics named in ``touched`` are looked at, all when it is None or the broker's defaults have
+        changed. Called for durable images only, so a folder never precedes the record that explains it.
         """
-        before, self._image = self._image, image
-        if before is not None and before.topics is image.topics and before.configs is image.configs:
-            return
-        for name, topic in list(self.by_name.items()):
-            wanted = image.topics.get(name)
-            if wanted is None or wanted.topic_id != topic.topic_id:
-                self._remove(topic)
-        configs_changed = before is None or before.configs is not image.configs
         layers = broker_layers(image, self._config)
-        plain = LogConfig.from_topic(topic_values(layers, {}))
-        for name, topic_image in image.topics.items():
-            if before is None or configs_changed or before.topics.get(name) is not topic_image:
-                overrides = topic_image.configs
-                config = LogConfig.from_topic(topic_values(layers, overrides)) if overrides else plain
-                self._bring_up(topic_image, config)
+        if touched is None or layers != self._layers:
+            touched = self.by_name.keys() | image.topics.keys()
+        self._layers = layers
+        self._stop_making_ms = self._clock.monotonic_ms() + SLICE_MS
+        plain: LogConfig | None = None
+        for name in touched:
+            topic, wanted = self.by_name.get(name), image.topics.get(name)
+            if topic is not None and (wanted is None or wanted.topic_id != topic.topic_id):
+                self._remove(topic)
+            if wanted is None:
+                continue
+            if wanted.configs:
+                config = LogConfig.from_topic(topic_values(layers, wanted.configs))
+            else:
+                config = plain = plain or LogConfig.from_topic(topic_values(layers, {}))
+            self._bring_up(wanted, config)
+
+    def when_made(self, callback: Callable[[], None]) -> None:
+        """Calls back once it was tried to make every partition: at once, unless they are very many."""
+        if self._to_make:
+            self._when_made.append(callback)
+        else:
+            callback()
 
     def _bring_up(self, topic_image: TopicImage, config: LogConfig) -> None:
         topic = self.by_name.get(topic_image.name)
@@ -79,6 +102,7 @@ class Topics:
         for partition, partition_image in zip(topic.partitions, topic_image.partitions, strict=False):
             partition.log.config = config
             partition.leader_epoch = partition_image.leader_epoch
+        waiting: Log | None = None
         for index in range(len(topic.partitions), len(topic_image.partitions)):
             key = TopicPartition(topic_image.name, index)
             partition_log = self._store.logs.get(key)
@@ -87,11 +111,19 @@ class Topics:
                 self._store.delete(key)
                 partition_log = None
             is_made = partition_log is not None
+            if partition_log is None and (self._to_make or self._clock.monotonic_ms() > self._stop_making_ms):
+                if waiting is None:
+                    now_ms = self._clock.now_ms()
+                    waiting = self._store.stand_in(key, topic_image.topic_id, config, now_ms)
+                epoch = topic_image.partitions[index].leader_epoch
+                self._make_later(Partition(topic, index, waiting, epoch))
+                continue
             if partition_log is None:
                 partition_log, is_made = self._create(key, topic_image.topic_id, config)
             elif partition_log.offline is None and partition_log.topic_id != topic_image.topic_id:
                 self._name_again(partition_log, topic_image.topic_id)
-            partition_log.config = config
+            if partition_log.config is not config:
+                partition_log.config = config
             partition = Partition(topic, index, partition_log, topic_image.partitions[index].leader_epoch)
             topic.partitions.append(partition)
             if not is_made:
@@ -114,14 +146,36 @@ class Topics:
         except OSError as error:
             return self._store.stand_in(key, topic_id, config, now_ms, error), False
 
+    def _make_later(self, partition: Partition) -> None:
+        """Making very many takes longer than everybody else should wait: the rest follows in slices."""
+        partition.topic.partitions.append(partition)
+        if not self._to_make:
+            self._timers.schedule(self._clock.monotonic_ms() + PAUSE_MS, self._make_slice)
+        self._to_make.append(partition)
+
+    def _make_slice(self) -> None:
+        stop_ms = self._clock.monotonic_ms() + SLICE_MS
+        while self._to_make and self._clock.monotonic_ms() <= stop_ms:
+            partition = self._to_make.popleft()
+            if self.by_id.get(partition.topic.topic_id) is partition.topic and not self._make(partition):
+                self._unmade.add(partition)
+        if self._to_make:
+            self._timers.schedule(self._clock.monotonic_ms() + PAUSE_MS, self._make_slice)
+            return
+        callbacks, self._when_made = self._when_made, []
+        for callback in callbacks:
+            callback()
+
+    def _make(self, partition: Partition) -> bool:
+        config = partition.log.config
+        partition.log, is_made = self._create(partition.topic_partition, partition.topic.topic_id, config)
+        return is_made
+
     def make_missing(self) -> None:
         """Tries again to make what the disk refused before."""
         for partition in list(self._unmade):
-            config = partition.log.config
-            made, is_made = self._create(partition.topic_partition, partition.topic.topic_id, config)
-            if not is_made:
+            if not self._make(partition):
                 return
-            partition.log = made
             self._unmade.discard(partition)
             log.info("%s could be made now", partition.topic_partition)
 
@@ -134,6 +188,8 @@ class Topics:
             if partition in self._unmade:
                 self._unmade.discard(partition)
                 continue
+            if self._store.logs.get(partition.topic_partition) is not partition.log:
+                continue  # it was still to be made
             try:
                 self._store.delete(partition.topic_partition)
             except OSError as error:

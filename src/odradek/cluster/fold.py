@@ -51,6 +51,25 @@ def fold(image: ClusterImage, record: Record, index: int) -> ClusterImage:
     return fold_all(image, (record,), index)
 
 
+def touched_topics(before: ClusterImage, records: Iterable[Record]) -> set[str]:
+    """Names of the topics that ``records``, which are folded over ``before``, may make, change or delete."""
+    created: dict[TopicId, str] = {}
+    touched: set[str] = set()
+    for record in records:
+        match record:
+            case TopicCreated(name, topic_id):
+                created[topic_id] = name
+                touched.add(name)
+            case PartitionCreated(topic_id) | TopicDeleted(topic_id):
+                topic = before.topics_by_id.get(topic_id)
+                touched.add(topic.name if topic is not None else created[topic_id])
+            case ConfigChanged(resource_type, name) if resource_type == TOPIC_RESOURCE:
+                touched.add(name)
+            case BrokerRegistered(_, _, True):
+                touched.update(before.topics)
+    return touched
+
+
 class Folder:
     """Folds many entries and builds the image once, which makes start-up linear in the log's length.
 

@@ -61,7 +61,7 @@ def encode_partition_metadata(topic_id: TopicId) -> bytes:
 
 
 def decode_partition_metadata(content: bytes) -> TopicId:
-    fields = dict(line.split(": ", 1) for line in content.decode().splitlines() if ": " in line)
+    fields = dict([line.split(": ", 1) for line in content.decode().splitlines() if ": " in line])
     if fields.get("version") != "0":
         raise ValueError(f"version {fields.get('version')!r} is unknown")
     return id_from_text(fields.get("topic_id", ""))

@@ -158,7 +158,10 @@ class SystemDisk:
 
     def make_folder(self, path: str) -> None:
         """Make a folder and its parents; it may exist."""
-        os.makedirs(path, exist_ok=True)
+        try:
+            os.mkdir(path)  # mostly that is all there is to do
+        except OSError:
+            os.makedirs(path, exist_ok=True)
 
     def remove(self, path: str) -> None:
         """Remove a file; it may be gone."""
@@ -176,8 +179,18 @@ class SystemDisk:
         return volume.f_frsize * volume.f_blocks, volume.f_frsize * volume.f_bavail
 
     def read_file(self, path: str) -> bytes:
-        with open(path, "rb") as file:
-            return file.read()
+        fd = os.open(path, os.O_RDONLY)  # a third of what open() costs, of which a start has thousands
+        try:
+            size = os.fstat(fd).st_size
+            data = os.read(fd, size + 1)
+            while len(data) < size:
+                more = os.read(fd, size - len(data))
+                if not more:
+                    break
+                data += more
+            return data
+        finally:
+            os.close(fd)
 
     def lock(self, path: str) -> int:
         """Hold ``path`` locked until the returned descriptor is closed; our pid is written into it.

@@ -159,13 +159,14 @@ def _list_files(disk: Disk, folder: str, now_ms: int) -> tuple[list[Segment], li
     sizes: dict[int, int] = {}
     others: list[tuple[int, str]] = []
     for name in found:
-        if name.endswith((names.DELETED, names.CLEANED, names.TEMPORARY)):
-            disk.remove(f"{folder}/{name}")
-        elif (parsed := names.parse_file_name(name)) is not None:
-            if parsed[1] == names.LOG:
-                sizes[parsed[0]] = disk.file_size(f"{folder}/{name}")
-            else:
-                others.append(parsed)
+        parsed = names.parse_file_name(name)
+        if parsed is None:
+            if name.endswith((names.DELETED, names.CLEANED, names.TEMPORARY)):
+                disk.remove(f"{folder}/{name}")
+        elif parsed[1] == names.LOG:
+            sizes[parsed[0]] = disk.file_size(f"{folder}/{name}")
+        else:
+            others.append(parsed)
     bases = sorted(sizes)
     snapshots = sorted(offset for offset, suffix in others if suffix == names.SNAPSHOT)
     kept = [offset for offset in snapshots if offset in sizes or offset == snapshots[-1]]
@@ -180,12 +181,9 @@ def _list_files(disk: Disk, folder: str, now_ms: int) -> tuple[list[Segment], li
 
 def _read_topic_id(disk: Disk, folder: str) -> TopicId:
     """Zeros when the file does not tell: never synced, or damaged. The metadata log knows the id, too."""
-    path = f"{folder}/{names.PARTITION_METADATA}"
-    if not disk.exists(path):
-        return ZERO_ID
     try:
-        return decode_partition_metadata(disk.read_file(path))
-    except ValueError:
+        return decode_partition_metadata(disk.read_file(f"{folder}/{names.PARTITION_METADATA}"))
+    except (FileNotFoundError, ValueError):
         return ZERO_ID
 
 

@@ -277,8 +277,11 @@ class LogFiles(LogState):
             self._give_room_back()
             self._pending_fds += self.active.write_indexes()
             self._pending_folders.add(self.folder)
-        if self.log_end_offset > (self._snapshots or [self.segments[0].base_offset])[-1]:
-            self._take_snapshot()
+        if (
+            self._producers is not None
+            and self.log_end_offset > (self._snapshots or [self.segments[0].base_offset])[-1]
+        ):
+            self._take_snapshot()  # else nothing was appended, and there is no need to read the log for it
         if (
             self.log_end_offset > self.flushed_offset
             or self._pending_fds

@@ -32,7 +32,7 @@ KAFKA_METADATA_FOLDER = "__cluster_metadata-0"
 """Kafka's own metadata log: it lies among the partitions, but is none of ours."""
 _LONGEST_NAME = 255
 _FOLDER = re.compile(r"([a-zA-Z0-9._-]+)-(\d+)")
-_SEGMENT_FILE = re.compile(r"(\d{20})(\.log|\.index|\.timeindex|\.txnindex|\.snapshot)")
+_PARTITION_SUFFIXES = frozenset([*SEGMENT_SUFFIXES, SNAPSHOT])
 
 
 def file_name(offset: int, suffix: str) -> str:
@@ -42,8 +42,9 @@ def file_name(offset: int, suffix: str) -> str:
 
 def parse_file_name(name: str) -> tuple[int, str] | None:
     """(offset, suffix) of a segment's or snapshot's file name, None for any other."""
-    match = _SEGMENT_FILE.fullmatch(name)
-    return (int(match[1]), match[2]) if match else None
+    if name[20:] not in _PARTITION_SUFFIXES or not name[:20].isascii() or not name[:20].isdigit():
+        return None
+    return int(name[:20]), name[20:]
 
 
 def folder_name(topic_partition: TopicPartition) -> str:

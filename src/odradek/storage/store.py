@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import cast
 
 from odradek.core.clock import Clock
@@ -247,13 +247,19 @@ class LogStore:
         topic_id: TopicId,
         config: LogConfig,
         now_ms: int,
-        error: OSError,
+        error: OSError | None = None,
     ) -> Log:
-        """An offline log that is not kept here, for one that could not be made because of ``error``."""
+        """An offline log that is not kept here, for one that could not be made because of ``error``.
+
+        Without an error it is to be made soon, and nobody is told that it is offline.
+        """
         folder = f"{self.folder}/{names.folder_name(topic_partition)}"
         segment = Segment(self.disk, folder, 0, 0, now_ms, is_active=True)
         log = Log(self.volume, folder, topic_partition, topic_id, config, [segment], 0, 0, [])
-        log.go_offline(DamageError(folder, 0, f"it cannot be made: {error}"))
+        if error is None:
+            log.offline = DamageError(folder, 0, "it is being made")
+        else:
+            log.go_offline(DamageError(folder, 0, f"it cannot be made: {error}"))
         return log
 
     def delete(self, topic_partition: TopicPartition) -> None:
@@ -292,16 +298,18 @@ class LogStore:
 
     def apply_retention(self, now_ms: int) -> int:
         """Delete what ``retention.ms`` and ``retention.bytes`` say; the bytes that went."""
-        gone = 0
+        return sum(self.retention_pass(now_ms))
+
+    def retention_pass(self, now_ms: int) -> Iterator[int]:
+        """The same, log by log, for whoever has other things to do in between."""
         for log in list(self.logs.values()):
             if log.offline is None:
                 try:
-                    gone += self._retain(log, now_ms)
+                    yield self._retain(log, now_ms)
                 except (DamageError, OSError) as error:
                     log.failed(error)
                 except ApiError:
                     continue  # no room for a new segment: the old ones of other logs may make some
-        return gone
 
     def _retain(self, log: Log, now_ms: int) -> int:
         plan = retention_plan(log, now_ms)

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 INDEX_SUFFIXES = (names.OFFSET_INDEX, names.TIME_INDEX, names.TRANSACTION_INDEX)
 
 
-def swap_in(log: Log, cleaned: CleanedSegment) -> bool:
+def swap_in(log: Log, cleaned: CleanedSegment, *, is_settled: bool = False) -> bool:
     """Replace segments of ``log`` by ``cleaned``; False, and it is thrown away, when the log has changed.
 
+    ``is_settled`` says that what was known to be flushed when the pass began has survived already.
     Nothing may build on it before the next flush. Raises ``OSError``; failing half-way it takes the log
     offline, and a start finishes or forgets it.
     """
@@ -45,7 +46,8 @@ def swap_in(log: Log, cleaned: CleanedSegment) -> bool:
     path = new.path()
     try:
         # Once offsets are missing, only what is known to be flushed tells a gap from a lost end of a segment.
-        log.volume.settle_flushed_offsets()
+        if not is_settled:
+            log.volume.settle_flushed_offsets()
         for suffix in INDEX_SUFFIXES:
             disk.rename(new.path(suffix) + names.CLEANED, new.path(suffix) + names.SWAP)
         disk.rename(path + names.CLEANED, path + names.SWAP)

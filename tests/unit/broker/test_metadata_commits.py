@@ -57,7 +57,7 @@ def flush(commits: MetadataCommits) -> None:
 
 def test_a_change_is_proposed_at_once_and_visible_when_durable() -> None:
     applied: list[ClusterImage] = []
-    commits = MetadataCommits(FakeStore(), applied.append)
+    commits = MetadataCommits(FakeStore(), lambda image, touched: applied.append(image))
     told = create(commits, "a")
     assert "a" in commits.proposed.topics
     assert "a" not in commits.image.topics
@@ -69,7 +69,7 @@ def test_a_change_is_proposed_at_once_and_visible_when_durable() -> None:
 
 def test_what_comes_during_a_flush_rides_on_the_next() -> None:
     store = FakeStore()
-    commits = MetadataCommits(store, lambda image: None)
+    commits = MetadataCommits(store, lambda image, touched: None)
     create(commits, "a")
     assert commits.begin_flush()
     second = create(commits, "b")
@@ -83,7 +83,7 @@ def test_what_comes_during_a_flush_rides_on_the_next() -> None:
 
 
 def test_two_requests_in_flight_cannot_make_one_topic_twice() -> None:
-    commits = MetadataCommits(FakeStore(), lambda image: None)
+    commits = MetadataCommits(FakeStore(), lambda image, touched: None)
     create(commits, "a")
     again = create(commits, "a")
     assert again == [], "that it exists may be said once nothing can take it back"
@@ -94,9 +94,9 @@ def test_two_requests_in_flight_cannot_make_one_topic_twice() -> None:
 
 def test_what_cannot_be_folded_is_not_written() -> None:
     store = FakeStore()
-    commits = MetadataCommits(store, lambda image: None)
+    commits = MetadataCommits(store, lambda image, touched: None)
     with pytest.raises(FoldError):
-        commits.commit(Change([TopicDeleted(bytes(16))], None), lambda image: None)
+        commits.commit(Change([TopicDeleted(bytes(16))], None), lambda image, touched: None)
     assert store.index == 1
     create(commits, "a")
     assert "a" in commits.proposed.topics
@@ -116,7 +116,7 @@ def test_one_who_fails_does_not_keep_the_others_waiting() -> None:
 def test_any_fault_in_a_flush_refuses_what_waits() -> None:
     store = FakeStore()
     store.flush = lambda: {}["a bug"]  # type: ignore[method-assign]
-    commits = MetadataCommits(store, lambda image: None)
+    commits = MetadataCommits(store, lambda image, touched: None)
     told = create(commits, "a")
     flush(commits)
     assert isinstance(told[0], ApiError)
@@ -124,7 +124,7 @@ def test_any_fault_in_a_flush_refuses_what_waits() -> None:
 
 def test_a_failed_flush_refuses_what_waits_and_all_that_follows() -> None:
     store = FakeStore()
-    commits = MetadataCommits(store, lambda image: None)
+    commits = MetadataCommits(store, lambda image, touched: None)
     told = create(commits, "a")
     store.fails = True
     flush(commits)

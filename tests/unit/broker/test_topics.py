@@ -1,6 +1,7 @@
 """Topics that the disk refuses to make, and folders that cannot be read."""
 
 import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from odradek.core.ids import TopicPartition
 from odradek.protocol.generated.create_topics import CreatableTopic, CreateTopicsRequest
 from odradek.protocol.generated.delete_topics import DeleteTopicsRequest, DeleteTopicState
 from odradek.protocol.generated.produce import PartitionProduceData, ProduceRequest, TopicProduceData
+from odradek.testing.clock import FakeClock
 
 from .harness import Harness, batch
 
@@ -100,3 +102,41 @@ def test_a_fault_in_a_flush_fails_who_waits_and_only_them(
         broken.setattr("odradek.storage.flush.FlushTicket._sync_each", lambda ticket: {}["a bug"])
         assert produce(harness, "a") == ErrorCode.KAFKA_STORAGE_ERROR
     assert produce(harness, "b") == 0
+
+
+def test_very_many_partitions_are_made_in_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class BusyClock(FakeClock):
+        """Each look at it takes a millisecond."""
+
+        def monotonic_ms(self) -> int:
+            self._monotonic_ms += 1
+            return super().monotonic_ms()
+
+    monkeypatch.setattr("tests.unit.broker.harness.FakeClock", BusyClock)
+    harness = Harness(tmp_path)
+    topic = CreatableTopic(name="many", num_partitions=40, replication_factor=1, assignments=[], configs=[])
+    request = CreateTopicsRequest(topics=[topic], timeout_ms=1, validate_only=False)
+    pending = harness.send(request)
+    harness.flush()
+    made = harness.broker.topics.by_name["many"].partitions
+    assert len(made) == 40
+    assert 0 < sum(partition.log.offline is None for partition in made) < 40
+    assert not pending.is_answered, "not before all of them can be used"
+    slices = 0
+    while not pending.is_answered:
+        harness.advance(10)
+        slices += 1
+    assert slices > 3
+    assert pending.response().topics[0].error_code == 0
+    assert all(partition.log.offline is None for partition in made)
+    assert len(harness.broker.store.logs) == 40
+
+    topic.name = "gone"
+    harness.send(CreateTopicsRequest(topics=[topic], timeout_ms=1, validate_only=False))
+    harness.flush()
+    harness.send(DeleteTopicsRequest(topics=[DeleteTopicState(name="gone")], topic_names=[], timeout_ms=1))
+    harness.flush()
+    for _ in range(40):
+        harness.advance(10)
+    assert len(harness.broker.store.logs) == 40
+    assert not [name for name in os.listdir(tmp_path) if name.startswith("gone-") and "delete" not in name]
