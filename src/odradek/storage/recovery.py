@@ -156,11 +156,15 @@ class Recovered(NamedTuple):
 
 
 class _ScanEnd(NamedTuple):
-    """Where the good bytes of a segment end; ``reason`` is empty when that is the end of the file."""
+    """Where the good bytes of a segment end; ``reason`` is empty when that is the end of the file.
+
+    ``is_compacted``: records are missing in it. It was flushed before, so its end is where it should be.
+    """
 
     position: int
     next_offset: int
     reason: str
+    is_compacted: bool = False
 
 
 def recover(
@@ -187,16 +191,17 @@ def recover(
     epochs = load_epochs(disk, folder, 1 << 63)
     noted = list(epochs.entries)
     producers = producers_as_of(topic_partition, disk, folder, segments, snapshots, next_offset)
+    is_compacted = False
     while number < len(segments):
         segment = segments[number]
-        if segment.base_offset > next_offset >= flushed_offset:
+        if segment.base_offset > next_offset >= flushed_offset and not is_compacted:
             # The end of the segment before, which was never synced, has vanished without a torn byte.
             _drop_segments(disk, segments, number)
             break
         next_offset = max(next_offset, segment.base_offset)
         aborted: list[AbortedTransaction] = []
         end = _scan(segment, next_offset, producers, epochs, aborted, index_interval_bytes)
-        next_offset = end.next_offset
+        next_offset, is_compacted = end.next_offset, end.is_compacted
         is_last = number + 1 == len(segments)
         if next_offset < flushed_offset and (end.reason or is_last):
             reason = end.reason or f"the log ends below offset {next_offset}"
@@ -276,7 +281,7 @@ def _scan(
     """
     segment.reset_indexes()
     unpack, end, base = HEADER.unpack_from, segment.size, segment.base_offset
-    latest_epoch, youngest = epochs.latest, -1
+    latest_epoch, youngest, is_compacted = epochs.latest, -1, False
     position = start = 0
     chunk = memoryview(b"")
     while position < end:
@@ -288,10 +293,12 @@ def _scan(
         header = unpack(chunk, at)
         # fmt: off
         (base_offset, length, epoch, magic, crc, _, delta, _, max_timestamp,
-         producer_id, _, _, _) = header
+         producer_id, _, _, count) = header
         # fmt: on
         size = length + LENGTH_OVERHEAD
         last_offset = base_offset + delta
+        if base_offset != next_offset or count <= delta:
+            is_compacted = True
         if (
             magic != MAGIC
             or size < HEADER_SIZE
@@ -328,7 +335,7 @@ def _scan(
         segment.bytes_since_index += size
         next_offset = last_offset + 1
         position += size
-    return _ScanEnd(position, next_offset, "")
+    return _ScanEnd(position, next_offset, "", is_compacted)
 
 
 def _chunk(segment: Segment, position: int, length: int) -> memoryview:

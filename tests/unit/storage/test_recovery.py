@@ -12,11 +12,24 @@ from hypothesis import strategies as st
 
 from odradek.core.errors import ApiError
 from odradek.core.ids import ZERO_ID, TopicPartition
+from odradek.records.batch import iterate_batches
 from odradek.storage.log import Log
 from odradek.storage.store import LogStore
 from odradek.testing.clock import FakeClock
 
-from .conftest import NOW_MS, SMALL, T0, FaultyDisk, Opener, QuickDisk, append, crash, make_log, values_of
+from .conftest import (
+    NOW_MS,
+    SMALL,
+    T0,
+    FaultyDisk,
+    Opener,
+    QuickDisk,
+    append,
+    crash,
+    make_log,
+    read_all,
+    values_of,
+)
 
 COUNT = 90
 VALUES = [b"%03d" % number * 20 for number in range(COUNT)]
@@ -352,3 +365,25 @@ def test_batches_in_flight_before_a_clean_stop_are_known_across_segments(
     log = opener().logs[T0]
     assert append(log, b"v", producer_id=4, producer_epoch=0, base_sequence=0).duplicate
     assert append(log, b"v", producer_id=4, producer_epoch=0, base_sequence=5).base_offset == 5
+
+
+def test_the_gap_behind_a_compacted_segment_is_no_lost_end(opener: Opener) -> None:
+    """Kafka may take away the last batches of one; without checkpoints nothing tells that it was flushed."""
+    store = opener()
+    log = make_log(store)
+    for number in range(80):
+        append(log, b"v" * 100, b"w" * 100, timestamp=NOW_MS + number)
+    first, second = log.segments[:2]
+    store.flush(NOW_MS)
+    content = Path(first.path()).read_bytes()
+    batches = [content[position : position + header.size] for position, header in iterate_batches(content)]
+    crash(store)
+    for entry in Path(store.folder).iterdir():
+        if entry.is_file():
+            entry.unlink()
+    Path(first.path()).write_bytes(b"".join([*batches[:2], *batches[3:-2]]))
+    log = opener().logs[T0]
+    assert log.offline is None
+    assert log.log_end_offset == 160
+    assert log.read(second.base_offset - 1, 1, 160).first_offset == second.base_offset
+    assert len(read_all(log)) == 160 - 6
