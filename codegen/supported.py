@@ -30,8 +30,6 @@ def supported() -> str:
             "|---|---|---|",
             *rows,
             "",
-            "Keys from 10000 on are our own ([why](docs/decisions/0006-own-apis.md)).",
-            "",
             fill(f"Kafka 4.3 brokers also serve, and this one does not: {', '.join(missing)}.", LINE_LENGTH),
         ]
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conformance.kafka_process import KafkaProcess
 from tests.support.broker_process import PROGRAM, BrokerProcess
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
@@ -53,10 +54,13 @@ def odradek(bootstrap: str) -> Run:
     return run
 
 
-def test_the_documented_commands_work_as_they_stand(own_broker: BrokerProcess) -> None:
+def documented() -> list[str]:
     commands = re.findall(r"^\$ (.+)$", PAGE.read_text(), re.MULTILINE)
     assert len(commands) > 20
-    variables = environment(own_broker.bootstrap, DATA=str(own_broker.data))
+    return commands
+
+
+def run_documented(commands: list[str], variables: dict[str, str]) -> None:
     for command in commands:
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", command],
@@ -70,6 +74,24 @@ def test_the_documented_commands_work_as_they_stand(own_broker: BrokerProcess) -
         assert done.returncode == 0, (command, done.stderr)
         if command.partition(" || ")[0].endswith("-o json"):
             json.loads(done.stdout)
+
+
+def test_the_documented_commands_work_as_they_stand(own_broker: BrokerProcess) -> None:
+    run_documented(documented(), environment(own_broker.bootstrap, DATA=str(own_broker.data)))
+
+
+@pytest.mark.java
+@pytest.mark.slow
+def test_the_documented_commands_work_on_apache_kafka_too(tmp_path: Path) -> None:
+    """All but those about files and loggers of our own."""
+    commands = [command for command in documented() if "$DATA" not in command and "logger" not in command]
+    process = KafkaProcess(tmp_path)
+    process.format()
+    process.start()
+    try:
+        run_documented(commands, environment(process.bootstrap))
+    finally:
+        process.stop(cleanly=False)
 
 
 def test_many_lines_go_through_unchanged(odradek: Run, name: str) -> None:

@@ -23,9 +23,7 @@ from tests.support.messages import (
     values,
 )
 
-every_message = pytest.mark.parametrize(
-    "known", [known for known in known_messages() if known.is_kafkas], ids=lambda known: known.name
-)
+every_message = pytest.mark.parametrize("known", known_messages(), ids=lambda known: known.name)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,6 @@ _INTEGERS = {
     "uint32": (0, 2**32 - 1),
     "int64": (-(2**63), 2**63 - 1),
 }
-FIRST_OWN_KEY = 10_000
 _LONG = st.sampled_from([125, 126, 127, 128, 129, 16_382, 16_383])
 """Around where a compact length takes one more byte."""
 
@@ -37,11 +36,6 @@ class Known:
 
     definition: Definition
     module: Any
-
-    @property
-    def is_kafkas(self) -> bool:
-        """False for the APIs that only Odradek has."""
-        return (self.definition.api_key or 0) < FIRST_OWN_KEY
 
     @property
     def name(self) -> str:

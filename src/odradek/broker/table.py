@@ -60,7 +60,6 @@ HANDLERS: dict[int, str] = {
     69: "consumer_group_describe",
     74: "list_config_resources",
     75: "describe_topic_partitions",
-    10000: "describe_rebalances",
 }
 """API key → module of this room. Each module has ``handle(broker, request, context)`` and
 ``refuse(request, code, message)``, the response that carries one error for everything asked."""

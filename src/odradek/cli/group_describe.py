@@ -150,9 +150,10 @@ def _member(member: GroupMemberInfo) -> Json:
 
 def _rebalance(one: RebalanceInfo) -> Json:
     return {
-        "timestamp": one.timestamp_ms,
+        "timestamp": one.time_ms,
         "epoch": one.epoch,
-        "cause": one.cause,
+        "cause": _cause_name(one.cause),
+        "text": one.cause,
         "member_id": one.member_id or None,
         "client_id": one.client_id or None,
         "detail": one.detail or None,
@@ -215,12 +216,12 @@ def _rebalance_table(rebalances: list[Json]) -> Table:
     for one in rebalances:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one["timestamp"] / 1000))
         detail = f" ({one['detail']})" if one["detail"] else ""
-        rows.append([when, one["epoch"], _words(one["cause"]) + detail, one["client_id"], one["member_id"]])
+        rows.append([when, one["epoch"], one["text"] + detail, one["client_id"], one["member_id"]])
     return Table(("rebalanced", "epoch", "because", "client", "member"), rows)
 
 
-def _words(cause: str) -> str:
-    """A cause as it is said to people; one that a newer broker knows, as it is."""
+def _cause_name(text: str) -> str:
+    """The short name of a cause, for programs; that of one that only a newer broker knows is its text."""
     from odradek.coordinator.rebalances import Cause
 
-    return Cause[cause.upper()].value if cause.upper() in Cause.__members__ else cause.replace("_", " ")
+    return next((cause.name.lower() for cause in Cause if cause.value == text), text)

@@ -1,17 +1,22 @@
-"""Why groups rebalanced lately, which only Odradek's brokers tell (docs/decisions/0006-own-apis.md)."""
+"""Why groups rebalanced lately, which only Odradek's brokers tell: as a config of the group that is told to
+those who ask for it by its name (docs/groups.md).
+"""
 
+import json
 from typing import NamedTuple
 
 from odradek.client.client import Client
-from odradek.client.errors import UnsupportedError
-from odradek.client.groups import check_group
+from odradek.core.errors import ApiError, ErrorCode, PeerError
+
+REBALANCES_KEY = "odradek.rebalances"
+_GROUP_RESOURCE = 32
 
 
 class RebalanceInfo(NamedTuple):
-    """One cause: when (ms since 1970), out of which generation or group epoch, what (like ``joined`` or
-    ``session_timeout``) and who; ``member_id`` is empty where it is about no member in particular."""
+    """One cause: when (ms since 1970), out of which generation or group epoch, what in words, and who;
+    ``member_id`` is empty where it is about no member in particular."""
 
-    timestamp_ms: int
+    time_ms: int
     epoch: int
     cause: str
     member_id: str
@@ -20,26 +25,37 @@ class RebalanceInfo(NamedTuple):
 
 
 async def describe_rebalances(client: Client, group: str) -> list[RebalanceInfo] | None:
-    """The last causes, oldest first; ``None`` when the broker keeps no such history. Raises ``ApiError``."""
-    from odradek.protocol.generated.describe_rebalances import (
-        DescribeRebalancesRequest,
-        DescribeRebalancesResponse,
+    """The last causes, oldest first; ``None`` when the broker keeps no such history, or of no such group.
+
+    Raises ``ApiError``, and ``PeerError`` for an answer that is none.
+    """
+    from odradek.protocol.generated.describe_configs import (
+        DescribeConfigsRequest,
+        DescribeConfigsResource,
+        DescribeConfigsResponse,
+    )
+
+    resource = DescribeConfigsResource(
+        resource_type=_GROUP_RESOURCE, resource_name=group, configuration_keys=[REBALANCES_KEY]
     )
 
     async def ask() -> list[RebalanceInfo] | None:
         connection = await client.coordinator(group)
-        request = DescribeRebalancesRequest(group_ids=[group])
-        try:
-            response = await connection.call(
-                request, DescribeRebalancesResponse, timeout_ms=client.timeout_ms
-            )
-        except UnsupportedError:
-            return None
-        found = response.groups[0]
-        check_group(client, group, found.error_code)
-        return [
-            RebalanceInfo(one.timestamp_ms, one.epoch, one.cause, one.member_id, one.client_id, one.detail)
-            for one in found.rebalances
-        ]
+        request = DescribeConfigsRequest(resources=[resource])
+        response = await connection.call(request, DescribeConfigsResponse, timeout_ms=client.timeout_ms)
+        found = response.results[0]
+        if found.error_code == ErrorCode.INVALID_REQUEST:
+            return None  # a broker before Kafka 4.0, whose groups have no configs
+        if found.error_code:
+            raise ApiError(ErrorCode(found.error_code), found.error_message or f"group {group}")
+        texts = [config.value for config in found.configs if config.name == REBALANCES_KEY]
+        return _parse(texts[0] or "") if texts else None
 
     return await client.retrying(ask)
+
+
+def _parse(text: str) -> list[RebalanceInfo]:
+    try:
+        return [RebalanceInfo(*(entry[name] for name in RebalanceInfo._fields)) for entry in json.loads(text)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise PeerError(f"{REBALANCES_KEY} is not as documented: {error!r}") from error

@@ -119,6 +119,9 @@ def test_a_group_with_members_is_described_and_left_alone(
         assert resident["client_id"] == "resident"
         assert resident["assignment"] == [{"topic": odradek_topic, "partition": 0}]
         assert described["offsets"][0]["member_id"] == resident["member_id"]
+        last = described["rebalances"][-1]
+        assert (last["cause"], last["member_id"]) == ("joined", resident["member_id"])
+        assert (resident["protocol"], resident["topics"]) == ("classic", [odradek_topic])
         assert "resident at 127.0.0.1" in run("group", "describe", group).out
         assert "Stop its members" in run("group", "reset", group, "--to", "end", "-y", code=1).err
         assert "NON_EMPTY_GROUP" in run("group", "delete", group, "-y", code=1).err

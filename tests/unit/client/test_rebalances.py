@@ -3,56 +3,62 @@ import asyncio
 import pytest
 
 from odradek.client.client import Client
-from odradek.client.rebalances import RebalanceInfo, describe_rebalances
-from odradek.core.errors import ApiError, ErrorCode
-from odradek.protocol.generated.describe_rebalances import (
-    DescribeRebalancesRequest,
-    DescribeRebalancesResponse,
-    Rebalance,
-    RebalancedGroup,
+from odradek.client.rebalances import REBALANCES_KEY, RebalanceInfo, describe_rebalances
+from odradek.coordinator import rebalances
+from odradek.core.errors import ApiError, ErrorCode, OdradekError, PeerError
+from odradek.protocol.generated.describe_configs import (
+    DescribeConfigsRequest,
+    DescribeConfigsResourceResult,
+    DescribeConfigsResponse,
+    DescribeConfigsResult,
 )
 from tests.unit.client.fake import FakeBroker
 
-DESCRIBE_REBALANCES = 10_000
+DESCRIBE_CONFIGS = 32
 
 
-def test_causes_come_in_their_order() -> None:
-    def answer(request: DescribeRebalancesRequest) -> DescribeRebalancesResponse:
-        entries = [Rebalance(5, 1, "joined", "m", "c", ""), Rebalance(6, 2, "topics", "", "", "t")]
-        return DescribeRebalancesResponse(groups=[RebalancedGroup(group_id="g", rebalances=entries)])
+def described(value: str | None, code: ErrorCode = ErrorCode.NONE) -> list[RebalanceInfo] | None:
+    """What comes of the config's value; ``None`` for a broker that does not have the config."""
 
-    async def scenario() -> None:
-        async with (
-            FakeBroker(answers={DESCRIBE_REBALANCES: answer}) as broker,
-            Client(broker.address) as client,
-        ):
-            assert await describe_rebalances(client, "g") == [
-                RebalanceInfo(5, 1, "joined", "m", "c", ""),
-                RebalanceInfo(6, 2, "topics", "", "", "t"),
-            ]
+    def answer(request: DescribeConfigsRequest) -> DescribeConfigsResponse:
+        (resource,) = request.resources
+        assert (resource.resource_type, resource.configuration_keys) == (32, [REBALANCES_KEY])
+        configs = [DescribeConfigsResourceResult(name=REBALANCES_KEY, value=value)] if value else []
+        return DescribeConfigsResponse(results=[DescribeConfigsResult(error_code=code, configs=configs)])
 
-    asyncio.run(scenario())
+    async def scenario() -> list[RebalanceInfo] | None:
+        answers = {DESCRIBE_CONFIGS: answer}
+        async with FakeBroker(answers=answers) as broker, Client(broker.address) as client:
+            return await describe_rebalances(client, "g")
+
+    return asyncio.run(scenario())
+
+
+def test_what_the_coordinator_writes_is_read() -> None:
+    assert REBALANCES_KEY == rebalances.REBALANCES_KEY
+    kept = rebalances.Rebalances()
+    kept.note(rebalances.Rebalance(5, 1, rebalances.Cause.JOINED, "m", "c", "new here"))
+    kept.note(rebalances.Rebalance(6, 2, rebalances.Cause.TOPICS))
+    assert described(kept.to_json()) == [
+        RebalanceInfo(5, 1, "joined", "m", "c", "new here"),
+        RebalanceInfo(6, 2, "topics changed", "", "", ""),
+    ]
 
 
 def test_other_brokers_do_not_tell() -> None:
-    async def scenario() -> None:
-        async with FakeBroker() as broker, Client(broker.address) as client:
-            assert await describe_rebalances(client, "g") is None
-
-    asyncio.run(scenario())
+    assert described(None) is None
+    assert described(None, ErrorCode.INVALID_REQUEST) is None
 
 
-def test_a_refusal_is_raised() -> None:
-    def answer(request: DescribeRebalancesRequest) -> DescribeRebalancesResponse:
-        group = RebalancedGroup(group_id="g", error_code=ErrorCode.GROUP_ID_NOT_FOUND)
-        return DescribeRebalancesResponse(groups=[group])
-
-    async def scenario() -> None:
-        async with (
-            FakeBroker(answers={DESCRIBE_REBALANCES: answer}) as broker,
-            Client(broker.address) as client,
-        ):
-            with pytest.raises(ApiError, match="there is no group g"):
-                await describe_rebalances(client, "g")
-
-    asyncio.run(scenario())
+@pytest.mark.parametrize(
+    ("value", "code", "raised"),
+    [
+        (None, ErrorCode.GROUP_AUTHORIZATION_FAILED, ApiError),
+        ("nonsense", ErrorCode.NONE, PeerError),
+        ('[{"time_ms": 5}]', ErrorCode.NONE, PeerError),
+        ("5", ErrorCode.NONE, PeerError),
+    ],
+)
+def test_what_is_no_answer(value: str | None, code: ErrorCode, raised: type[OdradekError]) -> None:
+    with pytest.raises(raised):
+        described(value, code)
