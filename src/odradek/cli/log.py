@@ -1,5 +1,6 @@
 """``odradek log``: the files of a partition as text, with their checks; works on files, not on a broker."""
 
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ import click
 from odradek.cli.dump import UnknownFileError, dump_file
 from odradek.cli.errors import FAILED, NOT_FOUND, USAGE, CommandError
 from odradek.cli.naming import AliasGroup
-from odradek.cli.options import output_option
-from odradek.cli.output import Cell, Table, emit
+from odradek.cli.options import output_option, yes_option
+from odradek.cli.output import Cell, Table, emit, note
 
 Json = dict[str, Any]
 
@@ -36,6 +37,79 @@ def dump(files: tuple[Path, ...], records: bool, output: str) -> int:
     for problem in problems:
         CommandError(problem).show()
     return FAILED if problems else 0
+
+
+@command.command("import")
+@click.argument(
+    "sources",
+    nargs=-1,
+    required=True,
+    metavar="DIR...",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
+@click.option(
+    "-d",
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    metavar="DIR",
+    help="The data folder to import into, of a broker that is stopped or was never started.",
+)
+@click.option("-t", "--topics", "pattern", metavar="REGEX", help="Only topics whose names match.")
+@click.option("--execute", is_flag=True, help="Do it, do not only show it.")
+@yes_option
+@output_option
+def import_(
+    sources: tuple[Path, ...], data: Path, pattern: str | None, execute: bool, yes: bool, output: str
+) -> int:
+    """Take topics from the log.dirs of a stopped Kafka 4.3, or of another Odradek.
+
+    Records keep offsets, timestamps and producers; topics keep ids, and configs and quotas where
+    the folder has Kafka's metadata log. Committed offsets come with __consumer_offsets. Every
+    batch is checked, and the folders are left as they are. Without --execute it is only shown
+    what would be taken.
+    """
+    from odradek.cli import log_import
+    from odradek.core.errors import OdradekError
+
+    execute = execute or yes
+    try:
+        plan, logs = log_import.import_folders(sources, data, pattern, execute=execute)
+    except re.error as error:
+        raise CommandError(f"{pattern!r} is no regular expression: {error}", exit_code=USAGE) from None
+    except OdradekError as error:
+        raise CommandError(str(error)) from error
+    value = log_import.as_json(plan, logs, executed=execute)
+    emit(value, output, lambda: _import_tables(value))
+    if output == "table":
+        if not plan.has_metadata:
+            note("Configs and quotas are not known: none of the folders has Kafka's __cluster_metadata-0.")
+        note(
+            f"{len(plan.topics)} topics, {plan.size:,} bytes: "
+            + ("imported" if execute else "nothing was changed; --execute imports them")
+        )
+    return 0 if plan.topics else FAILED
+
+
+def _import_tables(value: Json) -> list[Table]:
+    rows: list[list[Cell]] = [
+        [
+            topic["name"],
+            partition["partition"],
+            partition["start"],
+            partition["end"],
+            partition["bytes"],
+            " ".join(f"{key}={text}" for key, text in topic["configs"].items()),
+        ]
+        for topic in value["topics"]
+        for partition in topic["partitions"]
+    ]
+    tables = [Table(("topic", "partition", "start", "end", "bytes", "configs"), rows)]
+    if value["left_out"]:
+        left_out = [(one["name"], one["reason"]) for one in value["left_out"]]
+        tables.append(Table(("left out", "why"), left_out))
+    return tables
 
 
 def _expand(paths: tuple[Path, ...]) -> list[Path]:
