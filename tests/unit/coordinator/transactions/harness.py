@@ -32,7 +32,7 @@ class Batch(NamedTuple):
 
 
 class Partition:
-    """The rules of a partition, in short: no epoch goes back, and nobody goes on with another's transaction."""
+    """The rules of a partition, in short: no epoch goes back, and a marker ends what is open."""
 
     def __init__(self) -> None:
         self.batches: list[Batch] = []

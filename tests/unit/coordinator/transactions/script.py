@@ -1,4 +1,4 @@
-"""Scripts of what producers and the clock do to the transaction machine: commands, ``----``, what came of them.
+"""Scripts of what is done to the transaction machine: commands, ``----``, and what came of them.
 
 A producer goes by the name of its transactional id and remembers the producer id and epoch it was last given;
 ``epoch=``, ``id=`` and ``version=`` (2 unless said otherwise) send something else.

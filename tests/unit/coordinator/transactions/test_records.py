@@ -17,8 +17,8 @@ from odradek.records.batch import iterate_batches
 from odradek.records.record import read_records
 
 KAFKA_LOG = Path(__file__).parent / "kafka_transactions_19.b64"
-"""Partition 19 of a ``__transaction_state`` that Kafka 4.3 wrote: three transactions of one producer, ended in
-both versions."""
+"""Partition 19 of a ``__transaction_state`` that Kafka 4.3 wrote: three transactions of one producer, ended
+in both versions."""
 
 
 def kafka_records() -> Iterator[tuple[bytes, bytes]]:

@@ -28,8 +28,8 @@ RETRIABLE = {
 
 
 class Instance:
-    """One run of a transactional program, which does what clients do: after a lost answer it asks again, and it
-    stops when it is fenced."""
+    """One run of a transactional program, which does what clients do: after a lost answer it asks again, and
+    it stops when it is fenced."""
 
     def __init__(self, name: str, number: int, version: int) -> None:
         self.name = name
@@ -113,7 +113,8 @@ class Transactions(RuleBasedStateMachine):
             instance.is_dead = True
 
     def _write(self, instance: Instance, name: TopicPartitionKey, producer: Producer) -> None:
-        value = f"v{self.count}-{len(self.harness.partition(name).batches)}"
+        self.count += 1
+        value = f"v{self.count}"
         if self.harness.partition(name).append(*producer, value):
             assert self.latest[instance.name] <= instance.number, "a fenced instance has written something"
             self.values[instance.number, instance.transaction][value] = name
