@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 
 from odradek.cluster.controller import PRODUCER_ID_BLOCK
-from odradek.core.errors import ErrorCode
+from odradek.core.errors import ApiError, ErrorCode
 from odradek.protocol.generated.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
 from tests.unit.broker.harness import Harness
+from tests.unit.broker.transaction_client import TransactionalProducer, create_topic
 
 
 @pytest.fixture
@@ -66,3 +67,77 @@ def test_an_idempotent_producer_that_had_an_id_gets_a_new_one(harness: Harness) 
 def test_refused(harness: Harness, fields: dict[str, object], code: ErrorCode) -> None:
     response = init(harness, **fields)
     assert (response.error_code, response.producer_id, response.producer_epoch) == (code, -1, -1)
+
+
+# With a transactional id
+
+
+@pytest.fixture
+def producer(tmp_path: Path) -> TransactionalProducer:
+    harness = Harness(tmp_path, transaction_state_log_num_partitions="1")
+    create_topic(harness)
+    return TransactionalProducer(harness)
+
+
+@pytest.mark.parametrize("version", range(6))
+def test_a_transactional_id_keeps_its_producer_id_and_bumps_the_epoch(
+    producer: TransactionalProducer, version: int
+) -> None:
+    assert producer.init(version) == 0
+    known = producer.producer_id
+    assert producer.init(version) == 0
+    assert (producer.producer_id, producer.epoch) == (known, 1)
+
+
+def test_an_id_is_taken_from_a_block_that_is_durable(producer: TransactionalProducer) -> None:
+    request = InitProducerIdRequest(transactional_id="x", transaction_timeout_ms=1)
+    pending = producer.harness.send(request, 5)
+    assert not pending.is_answered
+    producer.harness.flush()
+    assert pending.response().producer_epoch == 0
+
+
+@pytest.mark.parametrize(("version", "code"), [(3, 47), (4, 90), (5, 90)])
+def test_older_clients_are_told_of_fencing_in_their_words(
+    producer: TransactionalProducer, version: int, code: int
+) -> None:
+    producer.init()
+    assert producer.init(version, producer_id=producer.producer_id, producer_epoch=7) == code
+    assert producer.init(version, producer_id=77, producer_epoch=0) == code
+
+
+def test_who_fences_an_open_transaction_has_to_come_again(producer: TransactionalProducer) -> None:
+    producer.init()
+    producer.produce(0)
+    assert producer.init() == ErrorCode.CONCURRENT_TRANSACTIONS
+    producer.harness.flush()
+    assert producer.state == "CompleteAbort"
+    assert producer.init() == 0
+    assert producer.epoch == 2
+
+
+def test_a_transactional_id_as_long_as_the_protocol_allows(producer: TransactionalProducer) -> None:
+    huge = TransactionalProducer(producer.harness, "h" * 32_767)
+    assert huge.init() == 0
+    assert huge.produce(0)[0] == 0
+    assert huge.end() == 0
+    producer.harness.restart()
+    assert huge.state == "CompleteCommit"
+
+
+def test_ids_that_run_out_while_somebody_waits_are_told_to_everyone(producer: TransactionalProducer) -> None:
+    """The metadata log cannot be written: no new block, so no new transactional id; known ones go on."""
+    producer.init()
+    harness = producer.harness
+    harness.broker.producer_ids._block = iter(range(0))
+    commits = harness.broker.metadata
+
+    def fail(*_: object) -> None:
+        raise ApiError(ErrorCode.KAFKA_STORAGE_ERROR)
+
+    commits.commit = fail  # type: ignore[method-assign]
+    other = TransactionalProducer.__new__(TransactionalProducer)
+    other.harness, other.transactional_id, other.timeout_ms = harness, "other", 1_000
+    other.producer_id = other.epoch = -1
+    assert other.init() == ErrorCode.KAFKA_STORAGE_ERROR
+    assert producer.init() == 0

@@ -1,0 +1,31 @@
+from pathlib import Path
+
+from odradek.core.errors import ErrorCode
+from odradek.protocol.generated.describe_transactions import DescribeTransactionsRequest
+
+from .harness import Harness
+from .transaction_client import TransactionalProducer, create_topic
+
+
+def test_what_is_told(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, transaction_state_log_num_partitions="3")
+    create_topic(harness, 2)
+    producer = TransactionalProducer(harness, timeout_ms=7_000)
+    producer.init()
+    producer.produce(0)
+    producer.produce(0, partition=1)
+    found = producer.describe()
+    assert (found.error_code, found.transaction_state, found.transaction_timeout_ms) == (0, "Ongoing", 7_000)
+    assert (found.producer_id, found.producer_epoch) == (producer.producer_id, 0)
+    assert found.transaction_start_time_ms == harness.clock.now_ms()
+    assert [(topic.topic, topic.partitions) for topic in found.topics] == [("t", [0, 1])]
+
+
+def test_ids_that_are_none(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, transaction_state_log_num_partitions="3")
+    request = DescribeTransactionsRequest(transactional_ids=["x", ""])
+    codes = [one.error_code for one in harness.call(request).transaction_states]
+    assert codes == [ErrorCode.NOT_COORDINATOR, ErrorCode.INVALID_REQUEST]
+    TransactionalProducer(harness)
+    codes = [one.error_code for one in harness.call(request).transaction_states]
+    assert codes == [ErrorCode.TRANSACTIONAL_ID_NOT_FOUND, ErrorCode.INVALID_REQUEST]
