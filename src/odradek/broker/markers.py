@@ -5,7 +5,7 @@ partitions are here; in a cluster those that another broker leads go to it in a 
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from odradek.broker.partitions import OFFSETS_TOPIC, Partition
@@ -101,7 +101,7 @@ class _Waiter:
 
 
 class EndedTransaction:
-    """The markers of one transaction: tries until all are durable, then calls ``done``.
+    """The markers of one transaction: tries until all are durable, then calls ``done``, once.
 
     Partitions that are gone need none. ``is_wanted`` says whether anybody still waits for it.
     """
@@ -110,23 +110,28 @@ class EndedTransaction:
         self,
         broker: "Broker",
         marker: Marker,
-        partitions: Iterable[tuple[str, int]],
+        partitions: Collection[tuple[str, int]],
         is_wanted: Callable[[], bool],
         done: Callable[[], None],
     ) -> None:
         self._broker = broker
         self._marker = marker
         self._missing = set(partitions)
+        self._failed: set[tuple[str, int]] = set()
+        """Those of the missing that are to be written again; the others are on their way."""
         self._is_wanted = is_wanted
         self._done = done
-        self._again = False
+        self._is_retry = False
 
     def start(self) -> None:
-        """Writes what is missing."""
-        if not self._missing:
+        """Writes all markers."""
+        if self._missing:
+            self._write(self._missing)
+        else:
             self._done()
-            return
-        for topic, index in sorted(self._missing):
+
+    def _write(self, names: Iterable[tuple[str, int]]) -> None:
+        for topic, index in sorted(names):
             write_marker(self._broker, topic, index, self._marker, self._told(topic, index))
 
     def _told(self, topic: str, index: int) -> Written:
@@ -135,7 +140,7 @@ class EndedTransaction:
                 # A later producer or coordinator was here before: the transaction is over in this partition.
                 log.error("the end of a transaction is not written to %s-%d: %s", topic, index, code.name)
             elif code and code not in _GONE:
-                self._try_again(f"{topic}-{index}: {code.name}")
+                self._write_again_later(topic, index, code)
                 return
             self._missing.discard((topic, index))
             if not self._missing and self._is_wanted():
@@ -143,15 +148,23 @@ class EndedTransaction:
 
         return written
 
-    def _try_again(self, reason: str) -> None:
-        if self._again:
-            return
-        log.warning("the end of a transaction cannot be written yet, it is tried again: %s", reason)
-        self._again = True
-        broker = self._broker
-        broker.timers.schedule(broker.clock.monotonic_ms() + AGAIN_MS, self._retry)
+    def _write_again_later(self, topic: str, index: int, code: ErrorCode) -> None:
+        if not self._failed:
+            broker = self._broker
+            broker.timers.schedule(broker.clock.monotonic_ms() + AGAIN_MS, self._retry)
+        self._failed.add((topic, index))
+        level = logging.DEBUG if self._is_retry else logging.WARNING
+        log.log(
+            level,
+            "the end of a transaction cannot be written to %s-%d now (%s), it is tried every %d ms",
+            topic,
+            index,
+            code.name,
+            AGAIN_MS,
+        )
 
     def _retry(self) -> None:
-        self._again = False
+        self._is_retry = True
+        failed, self._failed = self._failed, set()
         if self._is_wanted():
-            self.start()
+            self._write(failed)

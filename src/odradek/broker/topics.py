@@ -76,7 +76,7 @@ class Topics:
         self._layers = layers
         self._stop_making_ms = self._clock.monotonic_ms() + SLICE_MS
         plain: LogConfig | None = None
-        for name in touched:
+        for name in sorted(touched):  # in one order, so that a run from a seed replays exactly
             topic, wanted = self.by_name.get(name), image.topics.get(name)
             if topic is not None and (wanted is None or wanted.topic_id != topic.topic_id):
                 self._remove(topic)

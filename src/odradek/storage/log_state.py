@@ -191,13 +191,16 @@ class LogState:
 
     @property
     def last_stable_offset(self) -> int:
-        """Below it all transactions are decided; never above the high watermark."""
+        """Below it all transactions are decided; never above the high watermark, nor below the log's start,
+        which may have moved beyond where an open transaction began."""
         high_watermark = self.high_watermark
         producers = self.producers
         if not producers.open and not producers.ended:
             return high_watermark
         unstable = producers.first_unstable_offset(high_watermark)
-        return high_watermark if unstable is None else min(unstable, high_watermark)
+        if unstable is None:
+            return high_watermark
+        return min(max(unstable, self.log_start_offset), high_watermark)
 
     # -- flushing
 

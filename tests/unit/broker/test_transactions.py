@@ -5,8 +5,18 @@ from pathlib import Path
 import pytest
 
 from odradek.core.errors import ErrorCode
+from odradek.protocol.generated.delete_records import (
+    DeleteRecordsPartition,
+    DeleteRecordsRequest,
+    DeleteRecordsTopic,
+)
 from odradek.protocol.generated.delete_topics import DeleteTopicsRequest, DeleteTopicState
 from odradek.protocol.generated.find_coordinator import FindCoordinatorRequest
+from odradek.protocol.generated.list_offsets import (
+    ListOffsetsPartition,
+    ListOffsetsRequest,
+    ListOffsetsTopic,
+)
 
 from .harness import Harness
 from .transaction_client import TransactionalProducer, committed_offset, create_topic, fetch, produced, read
@@ -191,3 +201,87 @@ def test_markers_for_deleted_topics_are_left_out(harness: Harness) -> None:
     harness.call(DeleteTopicsRequest(topics=[DeleteTopicState(name="t")], timeout_ms=1_000))
     assert producer.end() == 0
     assert producer.state == "CompleteCommit"
+
+
+def test_sequence_numbers_are_not_used_again_after_an_abort(harness: Harness) -> None:
+    """Version 1 goes on counting under the same epoch; version 2 counts afresh under another."""
+    producer = TransactionalProducer(harness)
+    producer.init()
+    producer.add(0)
+    assert producer.produce(0, b"aborted", version=11) == (0, 0)
+    producer.end(False, 4)
+    producer.add(0)
+    assert producer.produce(0, b"again", version=11) == (0, 0)  # a duplicate of what was aborted
+    assert producer.produce(2, b"gap", version=11)[0] == ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+    assert producer.produce(1, b"next", version=11) == (0, 2)
+    producer.end(True, 5)
+    assert producer.produce(2, b"old count")[0] == ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+    assert producer.produce(0, b"afresh")[0] == 0
+    producer.end()
+    assert read(harness) == [b"next", b"afresh"]
+
+
+@pytest.mark.parametrize("restarts", ["no", "cleanly", "crash"])
+def test_aborted_records_never_reach_read_committed_across_segments(tmp_path: Path, restarts: str) -> None:
+    """One transaction over many segments, its marker in another than its records."""
+    harness = Harness(tmp_path / restarts, transaction_state_log_num_partitions="1")
+    create_topic(harness, segment_bytes=str(1 << 20))
+    aborted, kept = TransactionalProducer(harness, "aborted"), TransactionalProducer(harness, "kept")
+    aborted.init()
+    kept.init()
+    for number in range(12):
+        aborted.produce(number, b"a" * 300_000)
+        kept.produce(0, b"%d" % number)
+        kept.end()
+    aborted.end(False)
+    kept.produce(0, b"last")
+    kept.end()
+    if restarts == "cleanly":
+        harness.restart()
+    elif restarts == "crash":
+        crash(harness)
+        harness.flush()
+    partition = harness.broker.topics.partition("t", 0)
+    assert partition is not None
+    assert len(partition.log.segments) > 3
+    assert read(harness) == [b"%d" % number for number in range(12)] + [b"last"]
+
+
+def test_deleting_records_of_an_open_transaction_does_not_hold_readers_below_the_start(
+    harness: Harness,
+) -> None:
+    producer = TransactionalProducer(harness)
+    producer.init()
+    producer.produce(0, b"a")
+    producer.produce(1, b"b")
+    partition = DeleteRecordsPartition(partition_index=0, offset=1)
+    topics = [DeleteRecordsTopic(name="t", partitions=[partition])]
+    harness.call(DeleteRecordsRequest(topics=topics, timeout_ms=1_000))
+    data = fetch(harness, offset=1)
+    assert (data.error_code, data.log_start_offset, data.last_stable_offset) == (0, 1, 1)
+    found = harness.broker.topics.partition("t", 0)
+    assert found is not None
+    assert found.log.last_stable_offset == 1
+    producer.end()
+    assert found.log.last_stable_offset == 3
+
+
+def test_a_listing_of_offsets_ends_where_transactions_are_decided(harness: Harness) -> None:
+    producer = TransactionalProducer(harness)
+    producer.init()
+    producer.produce(0, b"a")
+    producer.end()
+    producer.produce(0, b"b")
+
+    def latest(isolation_level: int) -> int:
+        query = [ListOffsetsPartition(partition_index=0, timestamp=-1)]
+        request = ListOffsetsRequest(
+            replica_id=-1,
+            isolation_level=isolation_level,
+            topics=[ListOffsetsTopic(name="t", partitions=query)],
+        )
+        return int(harness.call(request, 7).topics[0].partitions[0].offset)
+
+    assert (latest(0), latest(1)) == (3, 2)
+    producer.end(False)
+    assert (latest(0), latest(1)) == (4, 4)

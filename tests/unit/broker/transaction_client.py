@@ -1,5 +1,6 @@
 """A transactional producer that talks to the harness, answer by answer."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from odradek.protocol.generated.add_offsets_to_txn import AddOffsetsToTxnRequest
@@ -7,7 +8,11 @@ from odradek.protocol.generated.add_partitions_to_txn import (
     AddPartitionsToTxnRequest,
     AddPartitionsToTxnTopic,
 )
-from odradek.protocol.generated.create_topics import CreatableTopic, CreateTopicsRequest
+from odradek.protocol.generated.create_topics import (
+    CreatableTopic,
+    CreatableTopicConfig,
+    CreateTopicsRequest,
+)
 from odradek.protocol.generated.describe_transactions import DescribeTransactionsRequest, TransactionState
 from odradek.protocol.generated.end_txn import EndTxnRequest
 from odradek.protocol.generated.fetch import FetchPartition, FetchRequest, FetchTopic
@@ -174,23 +179,27 @@ def produced(response: Any) -> tuple[int, int]:
 
 
 def create_topic(harness: Harness, partitions: int = 1, **configs: str) -> None:
-    topic = CreatableTopic(name=TOPIC, num_partitions=partitions, replication_factor=1)
+    """The topic that all here write to; ``configs`` with underscores for dots."""
+    entries = [
+        CreatableTopicConfig(name=key.replace("_", "."), value=value) for key, value in configs.items()
+    ]
+    topic = CreatableTopic(name=TOPIC, num_partitions=partitions, replication_factor=1, configs=entries)
     harness.call(CreateTopicsRequest(topics=[topic], timeout_ms=1_000))
 
 
-def fetch(harness: Harness, partition: int = 0, committed: bool = True) -> Any:
-    """What one partition answers to a Fetch from its start."""
+def fetch(harness: Harness, partition: int = 0, committed: bool = True, offset: int = 0) -> Any:
+    """What one partition answers to a Fetch from its start, or from ``offset``."""
     request = FetchRequest(
         max_wait_ms=0,
         min_bytes=1,
-        max_bytes=1_000_000,
+        max_bytes=50_000_000,
         isolation_level=int(committed),
         session_epoch=-1,
         topics=[
             FetchTopic(
                 topic=TOPIC,
                 partitions=[
-                    FetchPartition(partition=partition, fetch_offset=0, partition_max_bytes=1_000_000)
+                    FetchPartition(partition=partition, fetch_offset=offset, partition_max_bytes=50_000_000)
                 ],
             )
         ],
@@ -199,21 +208,29 @@ def fetch(harness: Harness, partition: int = 0, committed: bool = True) -> Any:
 
 
 def read(harness: Harness, partition: int = 0) -> list[bytes]:
-    """The values that a read_committed consumer makes of a partition, as clients do."""
-    data = fetch(harness, partition)
-    aborted = sorted((one.first_offset, one.producer_id) for one in data.aborted_transactions or ())
-    view = memoryview(bytes(data.records))
+    """The values that a read_committed consumer makes of a partition, fetch by fetch as clients do."""
+    values: list[bytes] = []
+    offset = 0
+    while True:
+        data = fetch(harness, partition, offset=offset)
+        batches = list(iterate_batches(memoryview(bytes(data.records))))
+        if not batches:
+            return values
+        values += _visible(memoryview(bytes(data.records)), data.aborted_transactions or ())
+        offset = batches[-1][1].next_offset
+
+
+def _visible(records: memoryview, aborted_transactions: Any) -> Iterator[bytes]:
+    aborted = sorted((one.first_offset, one.producer_id) for one in aborted_transactions)
     skipped: set[int] = set()
-    values = []
-    for position, header in iterate_batches(view):
+    for position, header in iterate_batches(records):
         while aborted and aborted[0][0] <= header.last_offset:
             skipped.add(aborted.pop(0)[1])
         if header.is_control:
             skipped.discard(header.producer_id)
         elif not (header.is_transactional and header.producer_id in skipped):
-            batch_view = view[position : position + header.size]
-            values += [bytes(record.value or b"") for record in read_records(batch_view)]
-    return values
+            for record in read_records(records[position : position + header.size]):
+                yield bytes(record.value or b"")
 
 
 def committed_offset(harness: Harness, *, stable: bool = False) -> tuple[int, int]:
