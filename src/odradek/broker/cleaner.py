@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("odradek.cleaner")
 
+TELL_MS = 60_000
+"""How often the log tells how far a long pass is."""
 RETRY_MS = 60_000
 """How long a log rests whose pass has failed, so that others get their turn."""
 
@@ -35,11 +37,11 @@ WhenFlushed = Callable[[Callable[[bool], None]], None]
 class Pass:
     """One log under way. ``submitted`` tells how far it is."""
 
-    __slots__ = ("dirt", "is_complete", "is_settled", "started_ms", "submitted")
+    __slots__ = ("dirt", "is_complete", "is_settled", "started_ms", "submitted", "told_ms")
 
     def __init__(self, dirt: Dirt, started_ms: int) -> None:
         self.dirt = dirt
-        self.started_ms = started_ms
+        self.started_ms = self.told_ms = started_ms
         self.submitted: Submitted | None = None
         self.is_complete = True
         """Every finished segment could be swapped in."""
@@ -83,6 +85,7 @@ class Cleaner:
             if current.submitted is not None and not _is_wanted(current.dirt.log):
                 current.submitted.cancel()
         now_ms = self._clock.monotonic_ms()
+        self._tell_progress(now_ms)
         if now_ms >= self._next_look_ms and self._config.log_cleaner_enable:
             while self.jobs is not None and len(self.passes) < self._config.log_cleaner_threads:
                 dirt = self._filthiest(now_ms)
@@ -92,6 +95,12 @@ class Cleaner:
                 self._start(dirt, self.jobs)
         chores, self._chores = self._chores, []
         return chores
+
+    def _tell_progress(self, now_ms: int) -> None:
+        for target, current in self.passes.items():
+            if now_ms - current.told_ms >= TELL_MS:
+                current.told_ms = now_ms
+                log.info("compacting %s: %d %% done", target.topic_partition, 100 * current.share)
 
     # -- choosing
 
