@@ -179,7 +179,9 @@ async def _read_in_group(
                 end = ends.get(fetched.partition, _END_OF_TIME)
                 count = _write(fetched, end, left, writer)
                 left -= count
-                if count:
+                if count == len(fetched.records):
+                    consumer.mark(fetched.partition, fetched.next_offset)
+                elif count:
                     consumer.mark(fetched.partition, fetched.records[count - 1].offset + 1)
             writer.flush()
             if time.monotonic() >= next_commit:

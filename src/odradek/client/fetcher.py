@@ -27,7 +27,8 @@ _BACKOFF_S = 0.1
 
 class Fetched(NamedTuple):
     """What one partition answered at ``offset``: reading goes on at ``next_offset``,
-    ``high_watermark`` is its end now.
+    ``high_watermark`` is its end now. There are no ``records`` where only markers, aborted records or
+    what compaction took away was passed over.
     """
 
     partition: TopicPartition
@@ -104,7 +105,7 @@ class Fetcher:
                 self._positions[item.partition] = item.next_offset
                 result.append(item)
         await self._send(max_wait_ms)
-        return [item for item in result if item.records]
+        return result
 
     async def _send(self, max_wait_ms: int) -> None:
         async def group() -> dict[int, list[TopicPartition]]:

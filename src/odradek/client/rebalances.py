@@ -10,6 +10,8 @@ from odradek.core.errors import ApiError, ErrorCode, PeerError
 
 REBALANCES_KEY = "odradek.rebalances"
 _GROUP_RESOURCE = 32
+_NOT_TOLD = (ErrorCode.INVALID_REQUEST, ErrorCode.GROUP_AUTHORIZATION_FAILED)
+"""From brokers before Kafka 4.0, whose groups have no configs, and to users who may not see them."""
 
 
 class RebalanceInfo(NamedTuple):
@@ -25,7 +27,7 @@ class RebalanceInfo(NamedTuple):
 
 
 async def describe_rebalances(client: Client, group: str) -> list[RebalanceInfo] | None:
-    """The last causes, oldest first; ``None`` when the broker keeps no such history, or of no such group.
+    """The last causes, oldest first; ``None`` where there is no such history or the user may not see it.
 
     Raises ``ApiError``, and ``PeerError`` for an answer that is none.
     """
@@ -44,8 +46,8 @@ async def describe_rebalances(client: Client, group: str) -> list[RebalanceInfo]
         request = DescribeConfigsRequest(resources=[resource])
         response = await connection.call(request, DescribeConfigsResponse, timeout_ms=client.timeout_ms)
         found = response.results[0]
-        if found.error_code == ErrorCode.INVALID_REQUEST:
-            return None  # a broker before Kafka 4.0, whose groups have no configs
+        if found.error_code in _NOT_TOLD:
+            return None
         if found.error_code:
             raise ApiError(ErrorCode(found.error_code), found.error_message or f"group {group}")
         texts = [config.value for config in found.configs if config.name == REBALANCES_KEY]

@@ -23,14 +23,20 @@ _MOST_BATCHES = 8
 async def record_times(client: Client, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
     """The timestamp (ms) of the first record at or after each offset that must be below the end.
 
-    An offset before the start of its log counts as the start. Partitions without an answer are left out.
-    Raises ``ApiError`` when a partition cannot be read, after retries.
+    An offset before the start of its log counts as the start. Partitions without an answer, and those that
+    the user may only describe, are left out. Raises ``ApiError`` when a partition cannot be read, after
+    retries.
     """
     limit = asyncio.Semaphore(_AT_ONCE)
 
     async def ask(key: TopicPartition, offset: int) -> int | None:
-        async with limit:
-            return await client.retrying(lambda: _time_at(client, key, offset))
+        try:
+            async with limit:
+                return await client.retrying(lambda: _time_at(client, key, offset))
+        except ApiError as error:
+            if error.code is not ErrorCode.TOPIC_AUTHORIZATION_FAILED:
+                raise
+            return None
 
     times = await asyncio.gather(*(ask(key, offset) for key, offset in positions.items()))
     return {key: time for key, time in zip(positions, times, strict=True) if time is not None}

@@ -191,4 +191,6 @@ def test_an_open_transaction_from_end_to_end(run: Run, odradek_topic: str, open_
     assert run("consume", odradek_topic, "-e", "--isolation", "read_committed").out == "behind\n"
     seen = run("consume", odradek_topic, "-g", group, "-e", "--isolation", "read_committed").out
     assert seen == "behind\n"
+    (described,) = run("group", "describe", group, "-o", "json").json
+    assert described["lag"] == 0, "the abort marker behind the last record is passed, too"
     assert "no open transaction" in run("txn", "abort", name, code=1).err

@@ -48,12 +48,13 @@ def test_what_the_coordinator_writes_is_read() -> None:
 def test_other_brokers_do_not_tell() -> None:
     assert described(None) is None
     assert described(None, ErrorCode.INVALID_REQUEST) is None
+    assert described(None, ErrorCode.GROUP_AUTHORIZATION_FAILED) is None
 
 
 @pytest.mark.parametrize(
     ("value", "code", "raised"),
     [
-        (None, ErrorCode.GROUP_AUTHORIZATION_FAILED, ApiError),
+        (None, ErrorCode.UNKNOWN_SERVER_ERROR, ApiError),
         ("nonsense", ErrorCode.NONE, PeerError),
         ('[{"time_ms": 5}]', ErrorCode.NONE, PeerError),
         ("5", ErrorCode.NONE, PeerError),
