@@ -28,6 +28,7 @@ MODULES = (
     "groups",
     "commits",
     "transactions",
+    "quotas",
 )
 
 

@@ -247,3 +247,22 @@ def a_dynamic_broker_config_shows_in_its_topics(c: Conversation) -> None:
     settled(c, "retention.ms", "888888888")
     alter(c, BROKER, "", (DELETE, "log.retention.ms", None))
     settled(c, "retention.ms", "604800000")
+
+
+@case
+def log_levels_of_a_broker(c: Conversation) -> None:
+    """The one logger that both have is the root."""
+    for changes in (
+        [(SET, "root", "WARN")],
+        [(SET, "root", "LOUD")],
+        [(SET, "no.such.logger", "INFO")],
+        [(DELETE, "root", None)],
+        [(DELETE, "no.such.logger", None)],
+        [(APPEND, "root", "INFO")],
+        [(SUBTRACT, "root", "INFO")],
+    ):
+        alter(c, BROKER_LOGGER, "1", *changes)
+    for name in ("2", "one", ""):
+        alter(c, BROKER_LOGGER, name, (SET, "root", "WARN"))
+    alter(c, BROKER_LOGGER, "1", (SET, "root", "DEBUG"), validate_only=True)
+    note(c, describe(c, BROKER_LOGGER, "1", ["root"]))
