@@ -11,7 +11,7 @@ from tests.conformance.kafka_process import KafkaProcess
 from tests.conformance.test_raw_protocol import differences
 
 pytestmark = [pytest.mark.java, pytest.mark.slow]
-RESTLESS = {"a_member_that_is_silent_is_put_out"}
+RESTLESS = {"a_member_that_is_silent_is_put_out", "a_transaction_runs_out_of_time"}
 """Cases that mostly wait."""
 
 

@@ -7,7 +7,8 @@ whole transactional id must match, in RE2's syntax (KIP-1152).
 from typing import TYPE_CHECKING
 
 from odradek.broker.requests import RequestContext
-from odradek.coordinator.transactions.listing import Filter, compile_pattern, list_transactions
+from odradek.coordinator.regex import matcher
+from odradek.coordinator.transactions.listing import Filter, list_transactions
 from odradek.core.errors import ErrorCode
 from odradek.protocol.generated.list_transactions import ListTransactionsRequest, ListTransactionsResponse
 
@@ -20,7 +21,7 @@ def handle(
 ) -> ListTransactionsResponse:
     matches = None
     if request.transactional_id_pattern:
-        matches = compile_pattern(request.transactional_id_pattern)
+        matches = matcher(request.transactional_id_pattern)
     wanted = Filter(
         list(dict.fromkeys(request.state_filters)),
         frozenset(request.producer_id_filters),

@@ -1,12 +1,13 @@
-"""Regular expressions that members subscribe with: RE2 syntax, bounded in size, matched against whole names.
+"""Regular expressions of clients: RE2 syntax, bounded in size, matched against whole names.
 
 RE2 takes time linear in the text whatever the expression is. What an expression may cost all the same is
 bounded here: :data:`MAX_MEMORY_BYTES` for its program and its automaton, and a few compiled ones are kept.
 
-Source: KIP-848 (``SubscribedTopicRegex``); Kafka uses RE2/J, the same syntax.
+Source: KIP-848 (``SubscribedTopicRegex``), KIP-1152 (``TransactionalIdPattern``); Kafka uses RE2/J, the same
+syntax.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +22,12 @@ def check_regex(regex: str) -> None:
     _compiled(regex)
 
 
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """Whether a name is matched by ``pattern`` from end to end. Raises as :func:`check_regex` does."""
+    fullmatch = _compiled(pattern, "TransactionalIdPattern").fullmatch
+    return lambda name: fullmatch(name) is not None
+
+
 def matching(regex: str, names: Iterable[str]) -> frozenset[str]:
     """Those of ``names`` that ``regex`` matches from end to end."""
     fullmatch = _compiled(regex).fullmatch
@@ -28,8 +35,8 @@ def matching(regex: str, names: Iterable[str]) -> frozenset[str]:
 
 
 @lru_cache(maxsize=16)
-def _compiled(regex: str) -> Any:
-    import re2  # Only where somebody subscribes so: start-up does not pay for it.
+def _compiled(regex: str, field: str = "SubscribedTopicRegex") -> Any:
+    import re2  # Only where somebody asks so: start-up does not pay for it.
 
     options = re2.Options()
     options.max_mem = MAX_MEMORY_BYTES
@@ -42,5 +49,5 @@ def _compiled(regex: str) -> Any:
             reason = reason.decode(errors="replace")
         raise ApiError(
             ErrorCode.INVALID_REGULAR_EXPRESSION,
-            f"SubscribedTopicRegex `{regex[:200]}` is not a valid regular expression: {reason}.",
+            f"{field} `{regex[:200]}` is not a valid regular expression: {reason}.",
         ) from error

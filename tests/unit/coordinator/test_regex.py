@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from odradek.coordinator.regex import check_regex, matching
+from odradek.coordinator.regex import check_regex, matcher, matching
 from odradek.core.errors import ApiError, ErrorCode
 
 
@@ -11,6 +11,15 @@ def test_whole_names_match() -> None:
     assert matching("(?i)ORDERS-[0-9]+", ["orders-12", "orders-"]) == {"orders-12"}
     assert matching("a|b", ["a", "ab", "b"]) == {"a", "b"}
     assert matching("", ["a"]) == frozenset()
+
+
+def test_a_pattern_of_transactional_ids() -> None:
+    matches = matcher("app-[0-9]+")
+    assert matches("app-12")
+    assert not matches("my-app-12")
+    with pytest.raises(ApiError) as refused:
+        matcher("(")
+    assert str(refused.value.message).startswith("TransactionalIdPattern `(` is not a valid")
 
 
 @pytest.mark.parametrize("regex", ["(", "a{2000}", "(?=x)", "\\", "*", "[b-a]", "(?P<n>", "a" * 2_000_000])

@@ -167,6 +167,15 @@ def _end_of_version_2(
     )
 
 
+def fence(transaction: Transaction, server_version: int, fresh_id: int | None, now_ms: int) -> Transaction:
+    """The open transaction, aborted by somebody else than its producer. Raises
+    :class:`NeedsProducerIdError`."""
+    next_id = NO_PRODUCER_ID
+    if transaction.is_exhausted and server_version >= VERSION_2:
+        next_id = _fresh(fresh_id)
+    return transaction.fenced(server_version, next_id, now_ms)
+
+
 def _check_same_end(transaction: Transaction, request: Ending) -> None:
     if transaction.state is State.EMPTY or transaction.is_commit != request.is_commit:
         raise ApiError(ErrorCode.INVALID_TXN_STATE)

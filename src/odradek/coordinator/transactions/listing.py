@@ -7,17 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from odradek.coordinator.transactions.transaction import State, Transaction
-from odradek.core.errors import ApiError, ErrorCode
+from odradek.core.errors import ErrorCode
 from odradek.protocol.generated.describe_transactions import TopicData
 from odradek.protocol.generated.describe_transactions import TransactionState as DescribedTransaction
 from odradek.protocol.generated.list_transactions import ListTransactionsResponse, TransactionState
 
 _STATE_NAMES = frozenset(state.value for state in State) | {"PrepareEpochFence"}
 """Those that Kafka knows; two of them are never shown."""
-
-
-PATTERN_MEMORY_BYTES = 1 << 20
-"""Patterns whose program needs more are refused."""
 
 
 class Filter(NamedTuple):
@@ -36,24 +32,6 @@ class Filter(NamedTuple):
             and (self.duration_ms < 0 or now_ms - transaction.started_ms > self.duration_ms)
             and (self.matches is None or self.matches(transaction.transactional_id))
         )
-
-
-def compile_pattern(pattern: str) -> Callable[[str], bool]:
-    """Whether a whole text matches ``pattern``, in RE2's syntax: linear in the text whatever the pattern is.
-
-    Raises :class:`ApiError`: INVALID_REGULAR_EXPRESSION.
-    """
-    import re2  # Only where somebody asks so: start-up does not pay for it.
-
-    options = re2.Options()
-    options.max_mem = PATTERN_MEMORY_BYTES
-    options.log_errors = False
-    try:
-        compiled = re2.compile(pattern, options)
-    except re2.error as error:
-        reason = f"{pattern[:200]!r} is no regular expression of RE2's syntax: {error}"
-        raise ApiError(ErrorCode.INVALID_REGULAR_EXPRESSION, reason) from error
-    return lambda text: compiled.fullmatch(text) is not None
 
 
 def list_transactions(

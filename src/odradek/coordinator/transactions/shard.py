@@ -92,7 +92,7 @@ class TransactionShard:
         transaction = self.transactions.get(request.transactional_id)
         try:
             if transaction is not None and transaction.state is State.ONGOING:
-                return self._fence(transaction, request, token, now)
+                return self._fence(transaction, request, token, now, fresh_id)
             moved = decisions.initialize(transaction, request, fresh_id, now.wall_ms)
         except ApiError as error:
             return _answer(token, Initialized(error.code))
@@ -102,13 +102,20 @@ class TransactionShard:
             moved, token, Initialized(ErrorCode.NONE, Producer(moved.producer_id, moved.epoch))
         )
 
-    def _fence(self, transaction: Transaction, request: Initialization, token: Token, now: Now) -> Step:
+    def _fence(
+        self,
+        transaction: Transaction,
+        request: Initialization,
+        token: Token,
+        now: Now,
+        fresh_id: int | None,
+    ) -> Step:
         expected = request.expected
         decisions.check_may_initialize(transaction, expected)
         if expected is not None and expected.epoch != transaction.epoch:
             # Unlike Kafka: who is fenced himself must not end the transaction of another.
             raise ApiError(ErrorCode.PRODUCER_FENCED)
-        moved = transaction.fenced(self._server_version, now.wall_ms)
+        moved = decisions.fence(transaction, self._server_version, fresh_id, now.wall_ms)
         return self._write(moved, token, Initialized(ErrorCode.CONCURRENT_TRANSACTIONS))
 
     @property
@@ -169,10 +176,27 @@ class TransactionShard:
 
     def abort_timed_out(self, now: Now) -> Iterator[Step]:
         """Aborts the transactions that are open for longer than their producers wanted."""
-        for transaction in list(self.transactions.values()):
-            is_open = transaction.state is State.ONGOING
-            if is_open and transaction.started_ms + transaction.timeout_ms < now.wall_ms:
-                yield self._write(transaction.fenced(self._server_version, now.wall_ms))
+        for transactional_id in list(self.transactions):
+            yield self._abort_timed_out(transactional_id, None, now)
+
+    def _abort_timed_out(self, transactional_id: str, fresh_id: int | None, now: Now) -> Step:
+        transaction = self.transactions.get(transactional_id)
+        if transaction is None or transaction.state is not State.ONGOING:
+            return Step()
+        if transaction.started_ms + transaction.timeout_ms >= now.wall_ms:
+            return Step()
+        try:
+            moved = decisions.fence(transaction, self._server_version, fresh_id, now.wall_ms)
+        except NeedsProducerIdError:
+            step = Step()
+            step.effects = [
+                TakeProducerId(
+                    lambda fresh, later: self._abort_timed_out(transactional_id, fresh, later),
+                    lambda code: Step(),  # it is looked at again after a while
+                )
+            ]
+            return step
+        return self._write(moved)
 
     def marked(self, transaction: Transaction, now: Now) -> Step:
         """All markers of ``transaction`` are durable: it is complete, and the next may begin."""

@@ -147,9 +147,10 @@ class Transaction(NamedTuple):
             moved = moved._replace(epoch=min(self.epoch + 1, LAST_EPOCH), last_epoch=self.epoch)
         return moved._replace(next_producer_id=next_producer_id)
 
-    def fenced(self, server_version: int, now_ms: int) -> "Transaction":
+    def fenced(self, server_version: int, next_producer_id: int, now_ms: int) -> "Transaction":
         """It is aborted by somebody else than its producer, whose epoch is no good any more."""
         moved = self._move(Event.ABORTED, now_ms, server_version)
+        moved = moved._replace(next_producer_id=next_producer_id)
         # Before version 2 nobody may come back after being fenced.
         last_epoch = self.epoch if server_version >= VERSION_2 else NO_EPOCH
         return moved._replace(epoch=min(self.epoch + 1, LAST_EPOCH), last_epoch=last_epoch)

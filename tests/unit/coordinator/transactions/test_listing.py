@@ -1,15 +1,9 @@
 """Who is listed; the rest is held against Kafka in the conformance tests."""
 
-import pytest
-
-from odradek.coordinator.transactions.listing import (
-    Filter,
-    compile_pattern,
-    describe_transaction,
-    list_transactions,
-)
+from odradek.coordinator.regex import matcher
+from odradek.coordinator.transactions.listing import Filter, describe_transaction, list_transactions
 from odradek.coordinator.transactions.transaction import State, new_transaction
-from odradek.core.errors import ApiError, ErrorCode
+from odradek.core.errors import ErrorCode
 
 IDLE = new_transaction("idle", 1, 1_000, 0)
 OPEN = new_transaction("open", 2, 1_000, 0)._replace(
@@ -28,7 +22,7 @@ def test_filters() -> None:
     assert listed(states=["Ongoing"]) == ["open"]
     assert listed(states=["Dead", "nonsense"]) == []
     assert listed(producer_ids=frozenset({1, 7})) == ["idle"]
-    assert listed(matches=compile_pattern("o.*")) == ["open"]
+    assert listed(matches=matcher("o.*")) == ["open"]
     assert listed(duration_ms=999) == ["idle", "open"]
     assert listed(duration_ms=1_000) == ["idle"]
 
@@ -36,17 +30,6 @@ def test_filters() -> None:
 def test_states_that_do_not_exist_are_named() -> None:
     wanted = Filter(["odd", "Ongoing", "PrepareEpochFence"], frozenset(), -1, None)
     assert list_transactions([], wanted, 0).unknown_state_filters == ["odd"]
-
-
-@pytest.mark.parametrize("pattern", ["(", "a\\", "(?=x)", "x{1000}{1000}"])
-def test_patterns_that_are_none(pattern: str) -> None:
-    with pytest.raises(ApiError) as caught:
-        compile_pattern(pattern)
-    assert caught.value.code == ErrorCode.INVALID_REGULAR_EXPRESSION
-
-
-def test_a_hostile_pattern_takes_no_time() -> None:
-    assert not compile_pattern("(a*)*b")("a" * 50_000)
 
 
 def test_describe() -> None:
