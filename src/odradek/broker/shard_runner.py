@@ -83,7 +83,8 @@ class ShardRunner(Generic[S]):
         if not step.records:
             self._release(step)
             if write is not None:
-                self.await_durable(write)
+                self._hasten()
+                self._await_durable(write)
             return
         try:
             base_offset = self._append(step)
@@ -97,10 +98,9 @@ class ShardRunner(Generic[S]):
         if step.replies or step.timers or step.effects:
             self._release(step)
         if write is not None:
-            self.await_durable(write)
+            self._await_durable(write)
 
-    def await_durable(self, write: Write) -> None:
-        """Tells ``write`` when all that this machine knows is durable."""
+    def _await_durable(self, write: Write) -> None:
         self._broker.await_commit(self.partition, self._next_offset, _InFlight(self, write))
 
     def perform_effect(self, effect: Any) -> None:
@@ -136,12 +136,12 @@ class ShardRunner(Generic[S]):
             batch = self._build(step.records, *step.producer, transactional=True)
             return self.append_batch(batch).base_offset
         if step.is_atomic:
-            return self.append_batch(self._build(step.records)).base_offset
+            return self.append_batch(self._build(step.records), step.is_urgent).base_offset
         base_offset = self._next_offset
         batches = _split(step.records, self.partition.log.config.max_message_bytes - HEADER_SIZE)
         for number, records in enumerate(batches):
             try:
-                self.append_batch(self._build(records))
+                self.append_batch(self._build(records), step.is_urgent)
             except ApiError:
                 if number:
                     # Part of it is written: only the log can tell what is true now.
@@ -165,7 +165,7 @@ class ShardRunner(Generic[S]):
             transactional=transactional,
         )
 
-    def append_batch(self, batch: bytearray) -> AppendResult:
+    def append_batch(self, batch: bytearray, is_urgent: bool = True) -> AppendResult:
         """Appends a batch of the coordinator's own. Raises :class:`ApiError`."""
         partition = self.partition
         partition_log = partition.log
@@ -181,7 +181,7 @@ class ShardRunner(Generic[S]):
             raise ApiError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)) from error
         self._next_offset = appended.last_offset + 1
         if partition_log.high_watermark < self._next_offset:
-            self._broker.want_flush(is_urgent=True)
+            self._broker.want_flush(is_urgent)
         elif partition.fetch_waiters or partition.waiters:
             partition.high_watermark_moved()
         return appended
@@ -192,7 +192,13 @@ class ShardRunner(Generic[S]):
         if self.partition.log.high_watermark >= self._next_offset:
             then(ErrorCode.NONE)
         else:
+            self._hasten()
             self._broker.await_commit(self.partition, self._next_offset, _Settling(self, then))
+
+    def _hasten(self) -> None:
+        """Somebody waits for what may have been written without haste."""
+        if self.partition.log.high_watermark < self._next_offset:
+            self._broker.want_flush(is_urgent=True)
 
     # Loading and unloading
 

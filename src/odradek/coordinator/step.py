@@ -63,12 +63,14 @@ class Write(Protocol):
 class Step:
     """The effects of one input; empty when there are none."""
 
-    __slots__ = ("effects", "is_atomic", "producer", "records", "replies", "timers", "write")
+    __slots__ = ("effects", "is_atomic", "is_urgent", "producer", "records", "replies", "timers", "write")
 
     def __init__(self) -> None:
         self.records: list[RecordBytes] = []
         self.is_atomic = True
         """All records must go into one batch; else the driver may split them."""
+        self.is_urgent = True
+        """Somebody waits for the records to be durable; else they may wait for others to be flushed with."""
         self.producer: Producer | None = None
         """Whose transaction the records belong to; they are one batch then."""
         self.write: Write | None = None

@@ -285,3 +285,21 @@ def test_a_listing_of_offsets_ends_where_transactions_are_decided(harness: Harne
     assert (latest(0), latest(1)) == (3, 2)
     producer.end(False)
     assert (latest(0), latest(1)) == (4, 4)
+
+
+def test_the_record_that_closes_a_transaction_waits_for_the_next_flush(harness: Harness) -> None:
+    """Nobody waits for it; who does, hastens it."""
+    producer = TransactionalProducer(harness)
+    producer.init()
+    producer.produce(0)
+    harness.send(producer.end_request(True), 5)
+    flush_once(harness)
+    flush_once(harness)
+    assert producer.state == "CompleteCommit"
+    broker = harness.broker
+    assert (broker.has_unflushed, broker.flush_is_urgent) == (True, False)
+    retry = harness.send(producer.end_request(True), 5)
+    assert not retry.is_answered
+    assert broker.flush_is_urgent
+    harness.flush()
+    assert retry.response().error_code == 0

@@ -205,6 +205,7 @@ class TransactionShard:
         if current is None or current.state not in PREPARED or _end_of(current) != _end_of(transaction):
             return Step()
         step = self._write(current.completed(now.wall_ms))
+        step.is_urgent = False
         waiting = self._parked.pop(transactional_id, ())
         if waiting:
             step.cancel_timer((PARKED, transactional_id))
@@ -222,7 +223,7 @@ class TransactionShard:
         }
         if expired:
             step.records = [(records.key(transactional_id), None) for transactional_id in expired]
-            step.is_atomic = False
+            step.is_atomic = step.is_urgent = False
             step.write = _Forgotten(self, expired)
         return step
 
