@@ -16,13 +16,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from odradek.server.worker_process import Pace, Part
+from odradek.server.worker_process import Pace
 from odradek.storage.disk import Disk, SystemDisk
 from odradek.storage.jobs import (
     Job,
     JobFailedError,
     JobStoppedError,
     Outcome,
+    Part,
     Submitted,
     attempt,
     ignore_part,

@@ -11,22 +11,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from odradek.core.errors import DamageError
 from odradek.storage.disk import SystemDisk
-from odradek.storage.jobs import UNLIMITED_RATE, Job, JobFailedError, Outcome, attempt
+from odradek.storage.jobs import UNLIMITED_RATE, Job, JobFailedError, Outcome, Part, attempt
 
 PROGRESS_S = 0.25
 WINDOW_S = 0.3
 """A job's rate is kept over so long: what it did not use up earlier, it may not use later."""
 LOWEST_PRIORITY = 19
-
-
-class Part(NamedTuple):
-    """A part of the result, as the job handed it over."""
-
-    value: Any
 
 
 class Pace:

@@ -44,6 +44,12 @@ class Job(NamedTuple):
     bytes_per_second: float = UNLIMITED_RATE
 
 
+class Part(NamedTuple):
+    """A part of a job's result, on its way between processes."""
+
+    value: Any
+
+
 class Outcome(NamedTuple):
     """What became of a job: its result, or DamageError, OSError, JobStoppedError, JobFailedError."""
 
