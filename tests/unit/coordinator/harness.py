@@ -61,6 +61,8 @@ class Harness:
         self.flushes = True
         self.refusal: ErrorCode | None = None
         self.in_flight: deque[tuple[int, Write | None]] = deque()
+        self.durable_length = 0
+        """Records of the log that no crash takes back."""
         self.timers: dict[TimerKey, int] = {}
         self.replies: dict[Any, Any] = {}
         self.reply_counts: Counter[Any] = Counter()
@@ -135,7 +137,7 @@ class Harness:
 
     def flush(self) -> None:
         while self.in_flight:
-            _, write = self.in_flight.popleft()
+            self.durable_length, write = self.in_flight.popleft()
             if write is not None:
                 self.perform(write.durable(self.now))
 
@@ -149,6 +151,11 @@ class Harness:
             if step is not None:
                 step.timers = []
                 self._release(step)
+
+    def cut_power(self) -> None:
+        """What is not durable is gone, and with it everyone who waited; then it starts again."""
+        del self.log[self.durable_length :]
+        self.restart()
 
     def advance(self, to_ms: int) -> None:
         """Moves the clock, firing what is due on the way."""
@@ -170,6 +177,7 @@ class Harness:
         """Forgets everything but the log."""
         self.timers.clear()
         self.in_flight.clear()
+        self.durable_length = len(self.log)
         self.shard = self.replayed()
         self.perform(self.shard.loaded(self.now))
 
