@@ -261,7 +261,7 @@ def leave(store: Store, group: ConsumerGroup, request: LeaveGroupRequest, token:
                     member_id = group.static_members.get(instance_id, "")
                 member = find_member(group, member_id, instance_id)
             except ApiError as error:
-                code, member_id = error.code, identity.member_id
+                code = error.code
             else:
                 cause = Cause.LEFT if identity.member_id else Cause.REMOVED
                 draft.note(cause, member_id, identity.reason or "")
@@ -270,7 +270,7 @@ def leave(store: Store, group: ConsumerGroup, request: LeaveGroupRequest, token:
                 has_left = True
                 is_new_protocol_gone |= not member.is_classic
             response.members.append(
-                MemberResponse(member_id=member_id, group_instance_id=instance_id, error_code=code)
+                MemberResponse(member_id=identity.member_id, group_instance_id=instance_id, error_code=code)
             )
         if has_left:
             if is_new_protocol_gone and may_become_classic(store.settings, group):

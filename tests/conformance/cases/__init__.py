@@ -26,6 +26,7 @@ MODULES = (
     "configs",
     "group_configs",
     "groups",
+    "consumer_groups",
     "commits",
     "transactions",
     "quotas",

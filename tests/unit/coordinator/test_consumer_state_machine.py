@@ -581,6 +581,4 @@ def _view(shard: GroupShard) -> Any:
 
 
 TestConsumerGroups = ConsumerGroups.TestCase
-TestConsumerGroups.settings = settings(
-    max_examples=80, stateful_step_count=50, deadline=None
-)
+TestConsumerGroups.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
