@@ -81,15 +81,14 @@ class TopicsView:
         racks = self.racks
         for index, partition in enumerate(topic.partitions):
             parts.append(_INT.pack(index))
-            if racks:
-                parts += map(
-                    _text, sorted({racks[broker] for broker in partition.replicas if broker in racks})
-                )
+            for rack in sorted({racks[broker] for broker in partition.replicas if broker in racks}):
+                raw = _text(rack)
+                parts += (raw[-_INT.size :], raw)
         return b"".join(parts)
 
 
 def _text(text: str) -> bytes:
-    """As the hash library of Kafka takes it: UTF-16, then how many units."""
+    """As the hash library of Kafka takes it: UTF-16, then how many units. Racks have that in front too."""
     raw = text.encode("utf-16-le", "surrogatepass")
     return raw + _INT.pack(len(raw) // 2)
 

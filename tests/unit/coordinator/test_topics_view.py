@@ -28,6 +28,11 @@ def test_hashes_are_kafkas() -> None:
     assert view(T, U).group_hash(["u747147", "t747147"]) == -2860023781335033829
 
 
+def test_racks_count_as_in_kafka() -> None:
+    topic = ("racktopic", "651sVVfISBqlvfqicPJh6A", [(1,)] * 3)
+    assert view(topic, racks={1: "rack-a"}).group_hash(["racktopic"]) == -3441050500155959102
+
+
 def test_topics_that_are_not_there_do_not_count() -> None:
     assert view(T).group_hash(["t747147", "nothing"]) == view(T).group_hash(["t747147"])
     assert view(T).group_hash(["nothing"]) == NO_TOPICS.group_hash(["t747147"]) == 0
