@@ -20,8 +20,9 @@ from tests.conformance.kafka_process import classpath
 from tests.support.broker_process import BrokerProcess
 
 EXTERNAL = os.environ.get("ODRADEK_CONFORMANCE_BOOTSTRAP")
+PLAIN_SETTINGS = {"group.initial.rebalance.delay.ms": "0"}
 SETTINGS = {
-    "group.initial.rebalance.delay.ms": "0",
+    **PLAIN_SETTINGS,
     "group.consumer.min.heartbeat.interval.ms": "500",
     "group.consumer.heartbeat.interval.ms": "500",
     "group.consumer.min.session.timeout.ms": "6000",
@@ -44,6 +45,18 @@ def bootstrap(scratch: Path) -> Iterator[str]:
         yield EXTERNAL
         return
     broker = BrokerProcess(scratch / "data", SETTINGS).start()
+    _running.append(broker)
+    yield broker.bootstrap
+    broker.stop()
+
+
+@pytest.fixture(scope="session")
+def plain_bootstrap(scratch: Path) -> Iterator[str]:
+    """HOST:PORT of one with Kafka's timings, as DescribeConfigs tells them."""
+    if EXTERNAL:
+        yield EXTERNAL
+        return
+    broker = BrokerProcess(scratch / "plain-data", PLAIN_SETTINGS).start()
     _running.append(broker)
     yield broker.bootstrap
     broker.stop()

@@ -15,8 +15,8 @@ ANSWERS = cases.kafka_answers()
 
 
 @pytest.mark.parametrize("name", list(cases.load()))
-def test_answers_as_kafka_does(name: str, bootstrap: str) -> None:
-    differing = dict(differences(cases.hold(name, bootstrap), ANSWERS[name]))
+def test_answers_as_kafka_does(name: str, plain_bootstrap: str) -> None:
+    differing = dict(differences(cases.hold(name, plain_bootstrap), ANSWERS[name]))
     deviation = DEVIATIONS.get(name)
     if deviation is not None and not EXTERNAL:
         assert differing, f"{name} deviates no more: {deviation.reason}"
