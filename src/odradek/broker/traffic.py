@@ -4,8 +4,12 @@ Nothing is counted for it when records are appended: messages are told from log 
 sizes of segments, by the difference to the last look. Totals do not fall when a topic is deleted.
 """
 
+from collections.abc import Iterator
+
 from odradek.broker.partitions import Partition, Topic
 from odradek.broker.topics import Topics
+
+PARTITIONS_AT_ONCE = 500
 
 
 class Counts:
@@ -20,11 +24,13 @@ class Counts:
 
 
 class Traffic:
-    """Counts as of the last :meth:`look`. What a topic took between that and its deletion is not seen."""
+    """Counts as of the last :meth:`look`, and the ``size`` of all logs then. What a topic took between that
+    and its deletion is not seen. One look at a time."""
 
     def __init__(self, topics: Topics) -> None:
         self.all_topics = Counts()
         self.by_topic: dict[Topic, Counts] = {}
+        self.size = 0
         self._topics = topics
         self._seen: dict[Topic, list[tuple[int, int, int]]] = {
             topic: [_position(partition) for partition in topic.partitions]
@@ -32,14 +38,23 @@ class Traffic:
         }
 
     def look(self) -> None:
-        """Takes in what came and went since the last time; costs about a microsecond per partition."""
-        before, self._seen = self._seen, {}
-        counts_before, self.by_topic = self.by_topic, {}
-        for topic in self._topics.by_name.values():
-            counts = self.by_topic[topic] = counts_before.get(topic) or Counts()
-            now = self._seen[topic] = [_position(partition) for partition in topic.partitions]
-            known = before.get(topic, ())
-            for index, (messages, bytes_in, bytes_out) in enumerate(now):
+        """Takes in what came and went since the last time."""
+        for _ in self.look_in_parts():
+            pass
+
+    def look_in_parts(self) -> Iterator[None]:
+        """The same, a millisecond's work at a time; what others do in between may or may not be seen."""
+        seen: dict[Topic, list[tuple[int, int, int]]] = {}
+        by_topic: dict[Topic, Counts] = {}
+        size = looked_at = 0
+        for topic in list(self._topics.by_name.values()):
+            counts = by_topic[topic] = self.by_topic.get(topic) or Counts()
+            known = self._seen.get(topic, ())
+            now = seen[topic] = []
+            for index, partition in enumerate(list(topic.partitions)):
+                position = messages, bytes_in, bytes_out = _position(partition)
+                now.append(position)
+                size += partition.log.size
                 if index < len(known):
                     messages -= known[index][0]
                     bytes_in -= known[index][1]
@@ -47,6 +62,10 @@ class Traffic:
                 # A log that had to be made anew begins at zero again.
                 _add(counts, messages, bytes_in, bytes_out)
                 _add(self.all_topics, messages, bytes_in, bytes_out)
+                looked_at += 1
+                if looked_at % PARTITIONS_AT_ONCE == 0:
+                    yield
+        self._seen, self.by_topic, self.size = seen, by_topic, size
 
 
 def _position(partition: Partition) -> tuple[int, int, int]:

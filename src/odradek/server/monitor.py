@@ -35,6 +35,7 @@ class Monitor:
     def __init__(self, server: "Server") -> None:
         self._server = server
         self._collector = MetricsCollector(server)
+        self._one_at_a_time = asyncio.Lock()
         self._listener: asyncio.Server
         self.address: tuple[str, int]
 
@@ -94,11 +95,12 @@ class Monitor:
 
     async def _metrics(self) -> bytes:
         """Made in small pieces: those who produce and consume go first."""
-        pieces = []
-        for piece in self._collector.slices():
-            pieces.append(piece)
-            await asyncio.sleep(0)
-        return b"".join(pieces)
+        async with self._one_at_a_time:
+            pieces = []
+            for piece in self._collector.slices():
+                pieces.append(piece)
+                await asyncio.sleep(0)
+            return b"".join(pieces)
 
     def _readiness(self) -> Response:
         problems = health.look(self._server.broker).problems

@@ -7,6 +7,7 @@ from odradek import __version__
 from odradek.broker.endpoints import advertised_endpoint
 from odradek.broker.health import Health
 from odradek.broker.requests import Session
+from odradek.broker.traffic import Traffic
 from odradek.server.metrics.family import Family, counter, gauge, histogram, single
 
 if TYPE_CHECKING:
@@ -16,10 +17,10 @@ _RUNNING = 3
 """``BrokerState.RUNNING`` of Kafka."""
 
 
-def families(server: "Server", health: Health) -> Iterator[Family]:
+def families(server: "Server", health: Health, traffic: Traffic) -> Iterator[Family]:
     """All of them."""
     yield from _kafka(server, health)
-    yield from _identity(server)
+    yield from _identity(server, traffic.size)
     yield from _own(server, health)
 
 
@@ -65,7 +66,7 @@ def _kafka(server: "Server", health: Health) -> Iterator[Family]:
     )
 
 
-def _identity(server: "Server") -> Iterator[Family]:
+def _identity(server: "Server", size: int) -> Iterator[Family]:
     broker = server.broker
     config = broker.config
     listener = config.listeners[0]
@@ -73,7 +74,6 @@ def _identity(server: "Server") -> Iterator[Family]:
     host, port = advertised_endpoint(config, here)
     rack = config.broker_rack or ""
     node = str(broker.node_id)
-    size = sum(log.size for log in broker.store.logs.values())
     yield single("kafka_brokers", "Brokers in the cluster.", len(broker.image.brokers))
     yield gauge(
         "kafka_broker_info", "A broker's address.", [((f"{host}:{port}", node), 1)], ["address", "id"]

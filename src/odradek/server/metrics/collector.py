@@ -21,10 +21,12 @@ class MetricsCollector:
         self._traffic = Traffic(server.broker.topics)
 
     def slices(self) -> Iterator[bytes]:
-        """The text, piece by piece; each piece is a millisecond's work or so."""
+        """The text, piece by piece, empty ones among them; each is a millisecond's work or so."""
         broker = self._server.broker
         detail = choose(broker.config.metrics_detail, broker.topics)
-        yield from slices(broker_families.families(self._server, health.look(broker)))
+        for _ in self._traffic.look_in_parts():
+            yield b""
+        yield from slices(broker_families.families(self._server, health.look(broker), self._traffic))
         yield from slices(topic_families.families(broker, self._traffic, detail))
         yield from slices(group_families.families(broker, detail))
         yield process_text()

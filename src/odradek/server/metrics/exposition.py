@@ -11,7 +11,7 @@ from odradek.server.metrics.family import Family
 
 __all__ = ["CONTENT_TYPE_LATEST", "process_text", "slices"]
 
-SLICE_ROWS = 400
+SLICE_ROWS = 250
 """About a millisecond's work."""
 
 

@@ -56,7 +56,6 @@ _PARTITION: tuple[tuple[str, str, tuple[str, str], _Measure], ...] = (
 
 def families(broker: "Broker", traffic: Traffic, detail: Detail) -> Iterator[Family]:
     """Sums of all topics always, each topic and each partition as ``detail`` says."""
-    traffic.look()
     for name, help_text, of in _TRAFFIC:
         rows: list[tuple[tuple[str, ...], float]] = [((), of(traffic.all_topics))]
         if detail.topics:
