@@ -38,7 +38,7 @@ def look(broker: "Broker") -> Health:
     for topic in broker.topics.by_name.values():
         count += len(topic.partitions)
         for partition in topic.partitions:
-            if partition.log.offline is not None:
+            if partition.log.offline is not None and partition not in broker.topics.making:
                 offline[partition.topic_partition] = str(partition.log.offline)
     failure = broker.metadata.failure
     total, usable = broker.store.disk.space(broker.store.folder)

@@ -1,7 +1,6 @@
 """The topics that this node leads: what the image says should be here, made so in the log store."""
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable
 
 from odradek.broker.partitions import Partition, Topic
@@ -41,8 +40,9 @@ class Topics:
         """Partitions where someone waits for the high watermark."""
         self._unmade: set[Partition] = set()
         """Partitions whose folder could not be made yet: no room, no descriptors."""
-        self._to_make: deque[Partition] = deque()
-        """Partitions of which nothing was tried yet; an offline log stands in for them meanwhile."""
+        self.making: dict[Partition, None] = {}
+        """Very many new partitions, in their order, until it was tried to make them; an offline log stands in
+        for each meanwhile."""
         self._when_made: list[Callable[[], None]] = []
         self._stop_making_ms = 0
         self._layers: BrokerLayers | None = None
@@ -90,7 +90,7 @@ class Topics:
 
     def when_made(self, callback: Callable[[], None]) -> None:
         """Calls back once it was tried to make every partition: at once, unless they are very many."""
-        if self._to_make:
+        if self.making:
             self._when_made.append(callback)
         else:
             callback()
@@ -111,7 +111,7 @@ class Topics:
                 self._store.delete(key)
                 partition_log = None
             is_made = partition_log is not None
-            if partition_log is None and (self._to_make or self._clock.monotonic_ms() > self._stop_making_ms):
+            if partition_log is None and (self.making or self._clock.monotonic_ms() > self._stop_making_ms):
                 if waiting is None:
                     now_ms = self._clock.now_ms()
                     waiting = self._store.stand_in(key, topic_image.topic_id, config, now_ms)
@@ -149,17 +149,18 @@ class Topics:
     def _make_later(self, partition: Partition) -> None:
         """Making very many takes longer than everybody else should wait: the rest follows in slices."""
         partition.topic.partitions.append(partition)
-        if not self._to_make:
+        if not self.making:
             self._timers.schedule(self._clock.monotonic_ms() + PAUSE_MS, self._make_slice)
-        self._to_make.append(partition)
+        self.making[partition] = None
 
     def _make_slice(self) -> None:
         stop_ms = self._clock.monotonic_ms() + SLICE_MS
-        while self._to_make and self._clock.monotonic_ms() <= stop_ms:
-            partition = self._to_make.popleft()
+        while self.making and self._clock.monotonic_ms() <= stop_ms:
+            partition = next(iter(self.making))
+            del self.making[partition]
             if self.by_id.get(partition.topic.topic_id) is partition.topic and not self._make(partition):
                 self._unmade.add(partition)
-        if self._to_make:
+        if self.making:
             self._timers.schedule(self._clock.monotonic_ms() + PAUSE_MS, self._make_slice)
             return
         callbacks, self._when_made = self._when_made, []

@@ -10,7 +10,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from odradek.core.errors import DamageError
-from odradek.records.batch import HEADER, HEADER_SIZE, BatchHeader, check_crc, read_header
+from odradek.records.batch import (
+    HEADER,
+    HEADER_SIZE,
+    LENGTH_OVERHEAD,
+    BatchHeader,
+    check_crc,
+    read_header,
+)
 from odradek.records.errors import CorruptBatchError, InvalidRecordsError
 from odradek.records.record import parse_records
 from odradek.storage import names
@@ -121,7 +128,7 @@ class _Pass:
                 chunk, start = self._chunk(segment, position, _CHUNK_BYTES), position
             try:
                 if len(chunk) - (position - start) >= HEADER_SIZE:
-                    size = HEADER.unpack_from(chunk, position - start)[1] + 12
+                    size = HEADER.unpack_from(chunk, position - start)[1] + LENGTH_OVERHEAD
                     if position - start + size > len(chunk) and 0 < size <= segment.size - position:
                         chunk, start = self._chunk(segment, position, max(size, _CHUNK_BYTES)), position
                 header = read_header(chunk, position - start)
@@ -200,8 +207,7 @@ class _Pass:
                         except (CorruptBatchError, InvalidRecordsError) as error:
                             raise DamageError(segment.path(), position, str(error)) from error
                         end_offset = header.next_offset
-                        if kept is None or kept[1] is not batch:
-                            is_changed = True
+                        is_changed = is_changed or kept is None or kept[1] != batch
                         if kept is not None:
                             self._note(new, kept[0], len(kept[1]))
                             pending += kept[1]

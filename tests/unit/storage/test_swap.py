@@ -272,3 +272,16 @@ def test_kafkas_own_interrupted_swap(opener: Opener, tmp_path: Path) -> None:
     assert content(store) == new
     assert leftovers(store) == []
     assert (late / "t-0" / f"{base}.txnindex").exists()
+
+
+def test_what_is_clean_is_left_as_it_is(opener: Opener) -> None:
+    store = opener(config=COMPACTED)
+    log = make_log(store, COMPACTED)
+    fill(log)
+    log.config = ROOMY
+    store.flush(NOW_MS)
+    assert clean(log) is not None
+    segment = log.segments[0]
+    assert clean(log) is not None
+    assert log.segments[0] is segment, "a pass that would change nothing swaps nothing"
+    assert not [name for name in os.listdir(log.folder) if name.endswith(".cleaned")]
