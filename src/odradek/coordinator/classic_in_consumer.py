@@ -17,16 +17,10 @@ from odradek.coordinator.classic_group import Protocols
 from odradek.coordinator.classic_join import Client, requires_member_id
 from odradek.coordinator.classic_rebalance import complete_join_if_all_joined
 from odradek.coordinator.consumer_draft import Draft, Store
-from odradek.coordinator.consumer_group import (
-    NO_TARGET,
-    ClassicPart,
-    ConsumerGroup,
-    ConsumerMember,
-    MemberState,
-    Subscription,
-)
+from odradek.coordinator.consumer_group import NO_TARGET, ConsumerGroup
 from odradek.coordinator.consumer_heartbeat import check_room, reconcile, replace_static
 from odradek.coordinator.consumer_leave import find_member, find_static, remove_member
+from odradek.coordinator.consumer_member import ClassicPart, ConsumerMember, MemberState, Subscription
 from odradek.coordinator.consumer_protocol import read_subscription, write_assignment
 from odradek.coordinator.consumer_subscriptions import drop_regex, subscribe
 from odradek.coordinator.consumer_target import next_epoch, update_target

@@ -13,15 +13,8 @@ Source: ``GroupCoordinatorRecordHelpers``, ``GroupMetadataManager.replay``.
 from typing import NamedTuple, Protocol
 
 from odradek.coordinator.assignors.assignor import Assignment
-from odradek.coordinator.consumer_group import (
-    ClassicPart,
-    ConsumerGroup,
-    MemberState,
-    Owned,
-    Progress,
-    ResolvedRegex,
-    Subscription,
-)
+from odradek.coordinator.consumer_group import ConsumerGroup, ResolvedRegex
+from odradek.coordinator.consumer_member import ClassicPart, MemberState, Owned, Progress, Subscription
 from odradek.coordinator.step import RecordBytes
 from odradek.protocol.generated.consumer_group_current_member_assignment import (
     ConsumerGroupCurrentMemberAssignmentKey,

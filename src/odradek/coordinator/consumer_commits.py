@@ -9,7 +9,8 @@ Source: ``ConsumerGroup`` (``validateOffsetCommit``, ``validateOffsetFetch``); K
 from collections.abc import Iterable
 from typing import Any
 
-from odradek.coordinator.consumer_group import ConsumerGroup, ConsumerMember
+from odradek.coordinator.consumer_group import ConsumerGroup
+from odradek.coordinator.consumer_member import ConsumerMember
 from odradek.core.errors import ApiError, ErrorCode
 
 EPOCHS_FROM = 9

@@ -1,60 +1,34 @@
-"""A consumer group of the new protocol (KIP-848): its states, its members and what follows from them.
+"""A consumer group of the new protocol (KIP-848): its states, and what follows from its members.
 
 The group has a *target assignment*, made by the coordinator whenever the group's epoch moved; every member
-walks from what it has to its target in steps of its own. All moves of a member stand in
-:data:`MEMBER_TRANSITIONS`, those of the group, which follow from it, in :data:`GROUP_TRANSITIONS`; the
-drawings in docs/groups.md are made from them. This module knows what a group *is*: every field that has a
-record is changed by the changes in ``consumer_changes`` only, in replay as in service. What moves it is in
-``consumer_heartbeat``, ``consumer_target``, ``consumer_leave`` and ``classic_in_consumer``.
+walks from what it has to its target in steps of its own (``consumer_member``). The moves of the group stand
+in :data:`GROUP_TRANSITIONS`; the drawing in docs/groups.md is made from it. This module knows what a group
+*is*: every field that has a record is changed by the changes in ``consumer_changes`` only, in replay as in
+service. What moves it is in ``consumer_heartbeat``, ``consumer_target``, ``consumer_leave`` and
+``classic_in_consumer``.
 
-Source: KIP-848; ``ConsumerGroup``, ``ConsumerGroupMember``, ``MemberState`` of Kafka's group coordinator.
+Source: KIP-848; ``ConsumerGroup`` and ``ModernGroup`` of Kafka's group coordinator.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum, IntEnum
+from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 from odradek.coordinator.assignors.assignor import Assignment
-from odradek.coordinator.classic_group import CONSUMER_PROTOCOL_TYPE, Protocols
+from odradek.coordinator.classic_group import CONSUMER_PROTOCOL_TYPE
+from odradek.coordinator.consumer_member import (
+    GONE,
+    ConsumerMember,
+    MemberState,
+    Owned,
+    Progress,
+    Session,
+    Subscription,
+)
 from odradek.coordinator.rebalances import Rebalances
 from odradek.coordinator.step import Token
 from odradek.core.errors import ErrorCode
 from odradek.core.ids import TopicId
-
-LEFT_EPOCH = -1
-"""A member that sends this epoch leaves."""
-AWAY_EPOCH = -2
-"""A static member that sends this epoch goes, and will be back within its session timeout."""
-
-
-class MemberState(IntEnum):
-    """Where a member is on its way to its target; the numbers are those of Kafka's records."""
-
-    STABLE = 0
-    UNREVOKED = 1
-    UNRELEASED = 2
-
-
-class MemberEvent(Enum):
-    """What a member's next look at its target comes to."""
-
-    MUST_REVOKE = "must give up partitions first"
-    MUST_WAIT = "others still hold partitions of its target"
-    REACHED = "has its whole target"
-
-
-_NEXT = {
-    MemberEvent.MUST_REVOKE: MemberState.UNREVOKED,
-    MemberEvent.MUST_WAIT: MemberState.UNRELEASED,
-    MemberEvent.REACHED: MemberState.STABLE,
-}
-MEMBER_TRANSITIONS: dict[MemberState, dict[MemberEvent, MemberState]] = {
-    MemberState.STABLE: _NEXT,
-    MemberState.UNREVOKED: _NEXT,
-    MemberState.UNRELEASED: _NEXT,
-}
-"""A member looks at its target when its heartbeat comes: a stable one when the target or its subscription
-moved, one with partitions to revoke when its heartbeat says that they are, one that waits every time."""
 
 
 class GroupState(Enum):
@@ -88,58 +62,7 @@ GROUP_TRANSITIONS: dict[GroupState, dict[GroupEvent, GroupState]] = {
     state: {} if state is GroupState.DEAD else _LEADS_TO for state in GroupState
 }
 
-Owned = Mapping[TopicId, Mapping[int, int]]
-"""Partitions by topic, each with the epoch in which the member got it (KIP-1251). Never changed once made."""
-
-NOTHING: Owned = {}
 NO_TARGET: Assignment = {}
-
-
-class ClassicPart(NamedTuple):
-    """What a member of the classic protocol said, kept so that the group can become a classic one again."""
-
-    session_timeout_ms: int
-    protocols: Protocols
-
-
-class Subscription(NamedTuple):
-    """What a member says of itself: one record. An empty ``regex`` is none."""
-
-    instance_id: str | None = None
-    rack_id: str | None = None
-    client_id: str = ""
-    client_host: str = ""
-    topics: frozenset[str] = frozenset()
-    regex: str = ""
-    rebalance_timeout_ms: int = -1
-    server_assignor: str | None = None
-    classic: ClassicPart | None = None
-
-
-class Progress(NamedTuple):
-    """How far a member is: one record. ``revoking`` is what it still holds and must give up."""
-
-    epoch: int = 0
-    previous_epoch: int = 0
-    state: MemberState = MemberState.STABLE
-    assigned: Owned = NOTHING
-    revoking: Owned = NOTHING
-
-
-GONE = Progress(LEFT_EPOCH, LEFT_EPOCH)
-"""What a deleted progress record stands for."""
-
-
-class ConsumerMember(NamedTuple):
-    """One member as a value."""
-
-    member_id: str
-    said: Subscription = Subscription()
-    at: Progress = Progress()
-
-    @property
-    def is_classic(self) -> bool:
-        return self.said.classic is not None
 
 
 class ResolvedRegex(NamedTuple):
@@ -149,23 +72,6 @@ class ResolvedRegex(NamedTuple):
     topics: frozenset[str]
     version: int
     timestamp_ms: int
-
-
-class Session:
-    """What is kept in memory only of a member: its deadlines, monotonic."""
-
-    __slots__ = ("deadline_ms", "has_join_timer", "has_sync_timer", "rebalance_epoch", "timer_deadline_ms")
-
-    def __init__(self) -> None:
-        self.deadline_ms = 0
-        """A heartbeat moves only this; the timer, when it fires early, is set anew."""
-        self.timer_deadline_ms: int | None = None
-        self.rebalance_epoch: int | None = None
-        """The epoch that the member must leave before its rebalance timer fires."""
-        self.has_join_timer = False
-        """A classic member was asked to join again, and the time for that runs."""
-        self.has_sync_timer = False
-        """It joined, and the time to ask for its assignment runs."""
 
 
 class PendingWrite(Protocol):

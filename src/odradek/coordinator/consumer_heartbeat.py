@@ -16,18 +16,17 @@ from odradek.coordinator.classic_group import ClassicGroup
 from odradek.coordinator.classic_join import Client
 from odradek.coordinator.consumer_changes import PutProgress, PutSubscription, PutTarget
 from odradek.coordinator.consumer_draft import Draft, Store
-from odradek.coordinator.consumer_group import (
+from odradek.coordinator.consumer_group import NO_TARGET, ConsumerGroup
+from odradek.coordinator.consumer_leave import fence, find_dynamic, find_static, go_away, remove_member
+from odradek.coordinator.consumer_member import (
     AWAY_EPOCH,
     LEFT_EPOCH,
-    NO_TARGET,
-    ConsumerGroup,
     ConsumerMember,
     MemberState,
     Owned,
     Progress,
     Subscription,
 )
-from odradek.coordinator.consumer_leave import fence, find_dynamic, find_static, go_away, remove_member
 from odradek.coordinator.consumer_subscriptions import subscribe
 from odradek.coordinator.consumer_target import is_part_of, next_progress, update_target
 from odradek.coordinator.migration import become_consumer

@@ -8,7 +8,8 @@ rebalance timeouts); KIP-848, KIP-345.
 from odradek.coordinator import consumer_sessions as sessions
 from odradek.coordinator.consumer_changes import PutProgress, PutSubscription, PutTarget
 from odradek.coordinator.consumer_draft import Draft, Store
-from odradek.coordinator.consumer_group import AWAY_EPOCH, ConsumerGroup, ConsumerMember, MemberState, Owned
+from odradek.coordinator.consumer_group import ConsumerGroup
+from odradek.coordinator.consumer_member import AWAY_EPOCH, ConsumerMember, MemberState, Owned
 from odradek.coordinator.consumer_subscriptions import drop_regex
 from odradek.coordinator.consumer_target import next_epoch
 from odradek.coordinator.migration import convert_to_classic, may_become_classic

@@ -5,7 +5,8 @@ member is asked to give up partitions. ``join`` and ``sync`` are for members of 
 run from when one is asked to join again, and from its JoinGroup to its SyncGroup.
 """
 
-from odradek.coordinator.consumer_group import ConsumerGroup, Session
+from odradek.coordinator.consumer_group import ConsumerGroup
+from odradek.coordinator.consumer_member import Session
 from odradek.coordinator.step import Now, Step, TimerKey
 
 SESSION = "consumer-session"

@@ -10,7 +10,8 @@ resolves in the background and at most every ten seconds.
 
 from odradek.coordinator.consumer_changes import PutRegex, PutSubscription
 from odradek.coordinator.consumer_draft import Draft
-from odradek.coordinator.consumer_group import ConsumerGroup, ResolvedRegex, Subscription
+from odradek.coordinator.consumer_group import ConsumerGroup, ResolvedRegex
+from odradek.coordinator.consumer_member import Subscription
 from odradek.coordinator.consumer_target import next_epoch, refresh_topics
 from odradek.coordinator.rebalances import Cause
 from odradek.coordinator.regex import check_regex, matching

@@ -14,10 +14,9 @@ from odradek.coordinator.assignors.assignor import Assignment, MemberSubscriptio
 from odradek.coordinator.assignors.table import ASSIGNORS
 from odradek.coordinator.consumer_changes import PutEpoch, PutTarget, PutTargetEpoch
 from odradek.coordinator.consumer_draft import Draft
-from odradek.coordinator.consumer_group import (
+from odradek.coordinator.consumer_group import NO_TARGET, ConsumerGroup
+from odradek.coordinator.consumer_member import (
     MEMBER_TRANSITIONS,
-    NO_TARGET,
-    ConsumerGroup,
     ConsumerMember,
     MemberEvent,
     MemberState,

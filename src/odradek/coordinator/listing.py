@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterable
 from odradek.coordinator.assignors.assignor import Assignment as Target
 from odradek.coordinator.classic_group import ClassicGroup, State
 from odradek.coordinator.consumer_draft import Group
-from odradek.coordinator.consumer_group import NO_TARGET, ConsumerGroup, ConsumerMember, Owned
+from odradek.coordinator.consumer_group import NO_TARGET, ConsumerGroup
+from odradek.coordinator.consumer_member import ConsumerMember, Owned
 from odradek.coordinator.consumer_target import assignor_of
 from odradek.coordinator.settings import GroupSettings
 from odradek.coordinator.topics_view import TopicsView

@@ -12,14 +12,8 @@ from odradek.coordinator import classic_rebalance, records
 from odradek.coordinator.classic_group import ClassicGroup, Event, Member, State
 from odradek.coordinator.consumer_changes import group_tombstones, whole_group
 from odradek.coordinator.consumer_draft import Draft, Store
-from odradek.coordinator.consumer_group import (
-    NO_TARGET,
-    ClassicPart,
-    ConsumerGroup,
-    ConsumerMember,
-    Progress,
-    Subscription,
-)
+from odradek.coordinator.consumer_group import NO_TARGET, ConsumerGroup
+from odradek.coordinator.consumer_member import ClassicPart, ConsumerMember, Progress, Subscription
 from odradek.coordinator.consumer_protocol import read_assignment, read_subscription, write_assignment
 from odradek.coordinator.consumer_sessions import drop_session, keep_session, resume_session
 from odradek.coordinator.rebalances import Cause

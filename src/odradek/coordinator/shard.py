@@ -101,6 +101,7 @@ class GroupShard:
         step = Joining(group, request, client, token, settings, self.new_suffix, now).run()
         if group.pending_members or group.members:
             if found is not None:
+                group.rebalances = found.rebalances
                 step.records += consumer_changes.group_tombstones(found)
             step.records.append(record)
             step.write = _GroupMade(self, group, found, step.replies)

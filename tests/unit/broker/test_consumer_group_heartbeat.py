@@ -27,7 +27,8 @@ def beat_request(member_id: str = "m", epoch: int = 0, **fields: Any) -> Consume
             "subscribed_topic_names": ["t"],
             **fields,
         }
-    return ConsumerGroupHeartbeatRequest(group_id="g", member_id=member_id, member_epoch=epoch, **fields)
+    fields = {"group_id": "g", **fields}
+    return ConsumerGroupHeartbeatRequest(member_id=member_id, member_epoch=epoch, **fields)
 
 
 def assigned(response: Any) -> set[int] | None:
@@ -168,3 +169,45 @@ def test_a_silent_member_is_lost_also_after_a_restart(harness: Harness) -> None:
     assert harness.call(beat_request(epoch=2)).error_code == 0
     harness.advance(45_000)
     assert harness.call(beat_request(epoch=2)).error_code == ErrorCode.UNKNOWN_MEMBER_ID
+
+
+def test_strangers_leave_nothing_behind(harness: Harness) -> None:
+    """A flood of heartbeats from members and groups that are not there."""
+    for number in range(300):
+        code = harness.call(beat_request(f"m{number}", 5, group_id=f"g{number}")).error_code
+        assert code == ErrorCode.GROUP_ID_NOT_FOUND
+    harness.call(beat_request())
+    (runner,) = harness.broker.groups.runners()
+    end = runner.partition.log.log_end_offset
+    timers = len(harness.broker.timers)
+    for number in range(300):
+        assert harness.call(beat_request(f"m{number}", 5)).error_code == ErrorCode.UNKNOWN_MEMBER_ID
+        assert harness.call(beat_request("m", 7)).error_code == ErrorCode.FENCED_MEMBER_EPOCH
+        regex = "(" * (number + 1)
+        refused = harness.call(beat_request(f"m{number}", subscribed_topic_regex=regex))
+        assert refused.error_code == ErrorCode.INVALID_REGULAR_EXPRESSION
+    group = runner.shard.groups["g"]
+    assert (list(runner.shard.groups), list(group.members), list(group.sessions)) == (["g"], ["m"], ["m"])
+    assert runner.partition.log.log_end_offset == end
+    assert len(harness.broker.timers) == timers
+
+
+def test_ids_as_long_as_the_wire_allows(harness: Harness) -> None:
+    long = "x" * 32_000
+    joined = harness.call(beat_request(long, group_id=long, instance_id=long, rack_id=long))
+    assert (joined.error_code, joined.member_id) == (0, long)
+    harness.restart()
+    assert harness.call(beat_request(long, 2, group_id=long, instance_id=long)).error_code == 0
+    assert harness.call(beat_request()).error_code == 0
+
+
+def test_a_subscription_too_large_for_a_record_is_refused_and_harms_nobody(harness: Harness) -> None:
+    harness.call(beat_request())
+    names = [f"a-topic-with-a-long-name-{number:08d}" for number in range(40_000)]
+    refused = harness.call(beat_request("greedy", subscribed_topic_names=names))
+    assert refused.error_code == ErrorCode.UNKNOWN_SERVER_ERROR
+    assert harness.call(beat_request(epoch=2)).member_epoch == 2
+    refused = harness.call(beat_request("greedy", subscribed_topic_regex="(x{1000}y)" * 3_000))
+    assert refused.error_code == ErrorCode.INVALID_REGULAR_EXPRESSION
+    (runner,) = harness.broker.groups.runners()
+    assert list(runner.shard.groups["g"].members) == ["m"]

@@ -7,13 +7,8 @@ import pytest
 
 from odradek.coordinator import consumer_changes
 from odradek.coordinator.consumer_changes import PutProgress, PutSubscription, read_change
-from odradek.coordinator.consumer_group import (
-    ConsumerGroup,
-    GroupState,
-    MemberState,
-    Progress,
-    Subscription,
-)
+from odradek.coordinator.consumer_group import ConsumerGroup, GroupState
+from odradek.coordinator.consumer_member import MemberState, Progress, Subscription
 from odradek.coordinator.records import key_type
 from odradek.coordinator.settings import GroupSettings
 from odradek.coordinator.shard import GroupShard

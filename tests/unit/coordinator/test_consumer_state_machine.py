@@ -9,7 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from odradek.coordinator.classic_group import ClassicGroup
 from odradek.coordinator.classic_join import Client
-from odradek.coordinator.consumer_group import ConsumerGroup, GroupState, MemberState
+from odradek.coordinator.consumer_group import ConsumerGroup, GroupState
+from odradek.coordinator.consumer_member import MemberState
 from odradek.coordinator.settings import GroupSettings, MigrationPolicy
 from odradek.coordinator.shard import GroupShard
 from odradek.core.config.groups import ConsumerGroupConfig

@@ -9,12 +9,8 @@ from pathlib import Path
 import pytest
 
 from odradek.coordinator.classic_group import TRANSITIONS, State
-from odradek.coordinator.consumer_group import (
-    GROUP_TRANSITIONS,
-    MEMBER_TRANSITIONS,
-    GroupState,
-    MemberState,
-)
+from odradek.coordinator.consumer_group import GROUP_TRANSITIONS, GroupState
+from odradek.coordinator.consumer_member import MEMBER_TRANSITIONS, MemberState
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "groups.md"
 BLOCK = re.compile(r"```mermaid[^\n]*\n.*?```", re.DOTALL)
