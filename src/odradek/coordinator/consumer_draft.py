@@ -94,7 +94,9 @@ class Draft:
     def take_back(self, step: Step, now: Now) -> None:
         """Takes everything back, and sets the timers again that belong to what was there before."""
         self.roll_back()
-        drop_orphans(step, self.group)
+        group = self.group
+        is_there = self.store.groups.get(group.group_id) is group
+        drop_orphans(step, group, group.members if is_there else ())
         for then in self._if_refused:
             then(step, now)
 

@@ -123,12 +123,10 @@ def _invalid(message: str) -> ApiError:
 
 def _open(store: Store, request: ConsumerGroupHeartbeatRequest, now: Now) -> Draft:
     """A draft for the group that the request is about; a member that joins finds one in any case, unless
-    there is a classic group that cannot be converted. Raises GROUP_ID_NOT_FOUND, GROUP_MAX_SIZE_REACHED."""
+    there is a classic group that cannot be converted. Raises GROUP_ID_NOT_FOUND."""
     group_id = request.group_id
     group = store.groups.get(group_id)
     if isinstance(group, ConsumerGroup):
-        if request.member_epoch >= 0:
-            check_room(store.settings, group, request.member_id)
         return Draft(store, group, now)
     if request.member_epoch != 0:
         if isinstance(group, ClassicGroup):
@@ -171,6 +169,7 @@ def _beat(
     draft: Draft, request: ConsumerGroupHeartbeatRequest, client: Client
 ) -> ConsumerGroupHeartbeatResponse:
     group, store = draft.group, draft.store
+    check_room(store.settings, group, request.member_id)
     member_id = request.member_id or store.new_suffix()
     member, cause = _find_or_replace(draft, request, member_id)
     assigned_before = member.at.assigned

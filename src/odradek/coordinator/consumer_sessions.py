@@ -5,6 +5,8 @@ member is asked to give up partitions. ``join`` and ``sync`` are for members of 
 run from when one is asked to join again, and from its JoinGroup to its SyncGroup.
 """
 
+from collections.abc import Container
+
 from odradek.coordinator.consumer_group import ConsumerGroup
 from odradek.coordinator.consumer_member import Session
 from odradek.coordinator.step import Now, Step, TimerKey
@@ -55,10 +57,11 @@ def drop_session(step: Step, group: ConsumerGroup, member_id: str) -> None:
         step.cancel_timer((SYNC, group.group_id, member_id))
 
 
-def drop_orphans(step: Step, group: ConsumerGroup) -> None:
-    """Cancels the timers of whoever did not become a member after all."""
-    for member_id in group.sessions.keys() - group.members.keys():
-        drop_session(step, group, member_id)
+def drop_orphans(step: Step, group: ConsumerGroup, members: Container[str]) -> None:
+    """Cancels the timers of whoever is not one of ``members`` after all."""
+    for member_id in list(group.sessions):
+        if member_id not in members:
+            drop_session(step, group, member_id)
 
 
 def resume_session(step: Step, group: ConsumerGroup, member_id: str, now: Now) -> None:

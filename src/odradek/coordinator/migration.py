@@ -38,13 +38,14 @@ def become_consumer(store: Store, classic: ClassicGroup, now: Now) -> Draft:
     else:
         _check_upgrade(store.settings, classic)
         draft = Draft(store, _as_consumer(classic, store.topics), now)
-    _end_classic(draft.step, classic)
     draft.step.records.append((records.group_key(classic.group_id), None))
+    if draft.group.members:
+        draft.step.records += whole_group(draft.group)
+    _end_classic(draft.step, classic)
     draft.if_refused(lambda step, now: _resume_classic(step, classic, now))
     draft.group.rebalances = classic.rebalances
     draft.install(draft.group)
     if draft.group.members:
-        draft.step.records += whole_group(draft.group)
         draft.note(Cause.MIGRATED, detail="to the consumer protocol")
         for member in draft.group.members.values():
             if member.said.classic is not None:
@@ -80,7 +81,9 @@ def _as_consumer(classic: ClassicGroup, topics: TopicsView) -> ConsumerGroup:
     group.put_target_epoch(generation, 0)
     try:
         for member in classic.members.values():
-            subscription = read_subscription(member.metadata(classic.protocol_name or member.protocols[0][0]))
+            # One that waits to rejoin may not speak any more what the last generation spoke.
+            metadata = member.metadata(classic.protocol_name) or member.protocols[0][1]
+            subscription = read_subscription(metadata)
             assigned = read_assignment(member.assignment, topics)
             said = Subscription(
                 member.group_instance_id,
