@@ -26,7 +26,7 @@ from odradek.protocol.generated.produce import (
     ProduceResponse,
     TopicProduceResponse,
 )
-from odradek.records.batch import HEADER, HEADER_SIZE, NO_PRODUCER_ID, BatchHeader
+from odradek.records.batch import HEADER, HEADER_SIZE, MAGIC, NO_PRODUCER_ID, BatchHeader
 from odradek.storage.producers import Vouched
 
 if TYPE_CHECKING:
@@ -116,7 +116,9 @@ class _Batches:
                 if header is None or not header.is_transactional or header.producer_id == NO_PRODUCER_ID:
                     continue
                 producers.add(Producer(header.producer_id, header.producer_epoch))
-                partition = topic.partition(data.index) if topic is not None else None
+                if topic is None or topic.is_internal:
+                    continue
+                partition = topic.partition(data.index)
                 if partition is not None:
                     self.partitions[partition.topic.name, data.index] = partition
         if len(producers) > 1:
@@ -241,7 +243,8 @@ class _WaitingProduce:
 def _header(records: memoryview | bytes | None) -> BatchHeader | None:
     if records is None or len(records) < HEADER_SIZE:
         return None
-    return BatchHeader._make(HEADER.unpack_from(records))
+    header = BatchHeader._make(HEADER.unpack_from(records))
+    return header if header.magic == MAGIC else None
 
 
 def _told_to_producer(code: ErrorCode, version: int) -> tuple[ErrorCode, str | None]:

@@ -38,11 +38,12 @@ def validate_commit(
 
 
 def validate_transactional_commit(
-    group: ConsumerGroup, member_id: str, epoch: int, topics: Iterable[Any]
+    group: ConsumerGroup, member_id: str, instance_id: str | None, epoch: int, topics: Iterable[Any]
 ) -> None:
-    """Checks a TxnOffsetCommit of ``topics`` as above; its clients know generations only. Raises
-    :class:`ApiError`: UNKNOWN_MEMBER_ID, ILLEGAL_GENERATION."""
-    if epoch < 0 and not group.members:
+    """Checks a TxnOffsetCommit of ``topics`` as above; its clients know generations only, and the older of
+    them not even that, so who names no member is let in. Raises :class:`ApiError`: UNKNOWN_MEMBER_ID,
+    ILLEGAL_GENERATION."""
+    if epoch < 0 and (not group.members or (not member_id and instance_id is None)):
         return
     member = group.members.get(member_id)
     if member is None:

@@ -213,7 +213,9 @@ class GroupShard:
         group = self.groups.get(request.group_id)
         generation = request.generation_id_or_member_epoch
         if isinstance(group, ConsumerGroup):
-            consumer_commits.validate_transactional_commit(group, request.member_id, generation, topics)
+            consumer_commits.validate_transactional_commit(
+                group, request.member_id, request.group_instance_id, generation, topics
+            )
         elif group is not None:
             classic_membership.validate_transactional_commit(
                 step, group, request.member_id, request.group_instance_id, generation, now

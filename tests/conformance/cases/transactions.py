@@ -6,7 +6,8 @@ from typing import Any
 from odradek.core.errors import ErrorCode
 from tests.conformance import raw
 from tests.conformance.cases import Conversation, case
-from tests.conformance.cases.commits import fetch_group
+from tests.conformance.cases.commits import commit, fetch_group
+from tests.conformance.cases.groups import leave, lone_member
 from tests.conformance.raw import batch_of
 
 SETTLED = {"Empty", "CompleteCommit", "CompleteAbort"}
@@ -663,6 +664,98 @@ def transactional_offsets_that_are_refused(c: Conversation) -> None:
         p.commit_offset(5, version, topics=[])
     p.end(False)
     fetch_group(c)
+
+
+@case
+def transactional_offsets_of_the_members_of_a_group(c: Conversation) -> None:
+    c.create()
+    p = Producer(c)
+    raw.find_coordinator(c.connection, c.group)
+    p.init()
+    member_id = lone_member(c)
+    for version in (3, 5):
+        if version < 5:
+            p.add_offsets()
+        p.commit_offset(1, version, member_id=member_id, generation_id=1)
+        p.commit_offset(2, version, member_id=member_id, generation_id=2)
+        p.commit_offset(3, version, member_id=member_id, generation_id=0)
+        p.commit_offset(4, version, member_id=member_id)
+        p.commit_offset(5, version, member_id="nobody", generation_id=1)
+        p.commit_offset(6, version, generation_id=1)
+        p.commit_offset(7, version, member_id=member_id, generation_id=1, group_instance_id="nobody")
+        p.commit_offset(8, version)
+        p.end(version=4 if version < 5 else 5)
+        _fetch_offsets(c)
+    leave(c, (member_id, None))
+    p.commit_offset(9, member_id=member_id, generation_id=1)
+    p.commit_offset(10, member_id=member_id)
+    p.end()
+    _fetch_offsets(c)
+
+
+@case
+def transactional_offsets_of_the_members_of_a_consumer_group(c: Conversation) -> None:
+    c.create()
+    p = Producer(c)
+    raw.find_coordinator(c.connection, c.group)
+    p.init()
+    heartbeat = {"group_id": c.group, "member_id": "member", "topic_partitions": []}
+    joined = c.quietly(
+        raw.request_of(
+            "ConsumerGroupHeartbeat",
+            **heartbeat,
+            member_epoch=0,
+            rebalance_timeout_ms=30_000,
+            subscribed_topic_names=[c.topic],
+        ),
+        1,
+    )
+    assert joined.error_code == 0
+    epoch = joined.member_epoch
+    for version in (4, 5):
+        if version < 5:
+            p.add_offsets()
+        for offset, generation in enumerate((epoch, epoch + 1, epoch - 1, -1)):
+            p.commit_offset(offset, version, member_id="member", generation_id=generation)
+        p.commit_offset(7, version, member_id="nobody", generation_id=epoch)
+        p.commit_offset(8, version, generation_id=epoch)
+        p.commit_offset(9, version, member_id="nobody")
+        p.commit_offset(10, version, group_instance_id="nobody")
+        p.commit_offset(11, version)
+        p.end(version=4 if version < 5 else 5)
+        _fetch_offsets(c)
+
+
+@case
+def offsets_committed_beside_a_transaction(c: Conversation) -> None:
+    c.create()
+    p = Producer(c)
+    raw.find_coordinator(c.connection, c.group)
+    p.init()
+    commit(c, 3)
+    p.commit_offset(5)
+    commit(c, 4)
+    _fetch_offsets(c)
+    p.end()
+    _fetch_offsets(c)
+    p.commit_offset(6)
+    delete = [
+        raw.struct_of(
+            "OffsetDelete",
+            "OffsetDeleteRequestTopic",
+            name=c.topic,
+            partitions=[raw.struct_of("OffsetDelete", "OffsetDeleteRequestPartition", partition_index=0)],
+        )
+    ]
+    c.ask(raw.request_of("OffsetDelete", group_id=c.group, topics=delete), 0)
+    _fetch_offsets(c)
+    p.end()
+    _fetch_offsets(c)
+    p.commit_offset(7)
+    c.ask(raw.request_of("DeleteGroups", groups_names=[c.group]), 2)
+    _fetch_offsets(c)
+    p.end()
+    _fetch_offsets(c)
 
 
 # Administration

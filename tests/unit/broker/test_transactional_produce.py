@@ -221,3 +221,16 @@ def test_while_the_coordinator_cannot_be_asked(producer: TransactionalProducer) 
     for version in (11, 12):
         assert producer.produce(0, version=version)[0] == ErrorCode.NOT_ENOUGH_REPLICAS
     assert fetch(producer.harness).high_watermark == 0
+
+
+def test_what_may_not_be_written_does_not_take_part(producer: TransactionalProducer) -> None:
+    request = producer.produce_request(0)
+    request.topic_data[0].name = "__transaction_state"
+    assert produced(producer.harness.call(request, 12))[0] == ErrorCode.INVALID_TOPIC_EXCEPTION
+    old = producer.produce_request(0)
+    records = old.topic_data[0].partition_data[0].records
+    assert isinstance(records, memoryview)
+    records[16] = 1
+    assert produced(producer.harness.call(old, 12))[0] == ErrorCode.INVALID_RECORD
+    assert producer.produce(0, partition=9)[0] == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    assert producer.state == "Empty"

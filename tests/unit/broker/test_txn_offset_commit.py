@@ -3,7 +3,13 @@ from pathlib import Path
 import pytest
 
 from odradek.core.errors import ErrorCode
+from odradek.protocol.generated.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
 from odradek.protocol.generated.find_coordinator import FindCoordinatorRequest
+from odradek.protocol.generated.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+)
 from odradek.protocol.generated.txn_offset_commit import (
     TxnOffsetCommitRequest,
     TxnOffsetCommitRequestPartition,
@@ -119,12 +125,6 @@ def test_what_is_not_there_does_not_keep_the_rest_out(producer: TransactionalPro
 
 def test_a_commit_after_the_transactions_wins(producer: TransactionalProducer) -> None:
     """Whatever was committed later in the log than the offset of the transaction stays."""
-    from odradek.protocol.generated.offset_commit import (
-        OffsetCommitRequest,
-        OffsetCommitRequestPartition,
-        OffsetCommitRequestTopic,
-    )
-
     producer.commit_offset(5)
     partition = OffsetCommitRequestPartition(partition_index=0, committed_offset=9, committed_metadata="")
     topics = [OffsetCommitRequestTopic(name="t", partitions=[partition])]
@@ -133,3 +133,27 @@ def test_a_commit_after_the_transactions_wins(producer: TransactionalProducer) -
     assert committed_offset(producer.harness) == (0, 9)
     producer.harness.restart()
     assert committed_offset(producer.harness) == (0, 9)
+
+
+def test_members_of_a_consumer_group(producer: TransactionalProducer) -> None:
+    joined = producer.harness.call(
+        ConsumerGroupHeartbeatRequest(
+            group_id="g",
+            member_id="m",
+            member_epoch=0,
+            rebalance_timeout_ms=1_000,
+            subscribed_topic_names=["t"],
+            topic_partitions=[],
+        ),
+        1,
+    )
+    epoch = joined.member_epoch
+    assert joined.error_code == 0
+    assert producer.commit_offset(5, member_id="m", generation_id=epoch) == 0
+    assert producer.commit_offset(5, member_id="m", generation_id=epoch + 1) == ErrorCode.ILLEGAL_GENERATION
+    assert producer.commit_offset(5, member_id="m") == ErrorCode.ILLEGAL_GENERATION
+    assert producer.commit_offset(5, member_id="nobody") == ErrorCode.UNKNOWN_MEMBER_ID
+    assert producer.commit_offset(5, group_instance_id="nobody") == ErrorCode.UNKNOWN_MEMBER_ID
+    assert producer.commit_offset(6) == 0
+    producer.end()
+    assert committed_offset(producer.harness) == (0, 6)
