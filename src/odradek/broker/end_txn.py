@@ -10,7 +10,7 @@ from odradek.broker.requests import RequestContext, Wait
 from odradek.broker.transactions import Told
 from odradek.coordinator.step import Producer
 from odradek.coordinator.transactions.decisions import Ending
-from odradek.coordinator.transactions.shard import Initialized
+from odradek.coordinator.transactions.effects import Initialized
 from odradek.coordinator.transactions.transaction import VERSION_2
 from odradek.core.errors import ApiError, ErrorCode
 from odradek.protocol.generated.end_txn import EndTxnRequest, EndTxnResponse

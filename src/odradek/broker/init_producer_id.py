@@ -14,7 +14,7 @@ from odradek.broker.requests import RequestContext, Wait
 from odradek.broker.transactions import Told
 from odradek.coordinator.step import Producer
 from odradek.coordinator.transactions.decisions import Initialization
-from odradek.coordinator.transactions.shard import Initialized
+from odradek.coordinator.transactions.effects import Initialized
 from odradek.core.errors import ApiError, ErrorCode
 from odradek.protocol.generated.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
 

@@ -16,7 +16,8 @@ from odradek.cluster.features import TRANSACTION_VERSION
 from odradek.cluster.image import ClusterImage
 from odradek.coordinator.settings import TransactionSettings
 from odradek.coordinator.step import Producer
-from odradek.coordinator.transactions.shard import Retry, TakeProducerId, TransactionShard, WriteMarkers
+from odradek.coordinator.transactions.effects import Retry, TakeProducerId, WriteMarkers
+from odradek.coordinator.transactions.shard import TransactionShard
 from odradek.coordinator.transactions.transaction import VERSION_2, TopicPartitionKey, Transaction
 from odradek.core.errors import ApiError, ErrorCode
 

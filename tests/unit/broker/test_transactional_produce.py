@@ -3,6 +3,11 @@ from pathlib import Path
 import pytest
 
 from odradek.core.errors import DamageError, ErrorCode
+from odradek.protocol.generated.incremental_alter_configs import (
+    AlterableConfig,
+    AlterConfigsResource,
+    IncrementalAlterConfigsRequest,
+)
 from odradek.protocol.generated.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 
 from .harness import Harness, batch
@@ -234,3 +239,13 @@ def test_what_may_not_be_written_does_not_take_part(producer: TransactionalProdu
     assert produced(producer.harness.call(old, 12))[0] == ErrorCode.INVALID_RECORD
     assert producer.produce(0, partition=9)[0] == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     assert producer.state == "Empty"
+
+
+def test_verification_is_switched_off_while_the_broker_runs(producer: TransactionalProducer) -> None:
+    assert producer.produce(0, version=11)[0] == ErrorCode.TRANSACTION_ABORTABLE
+    change = AlterableConfig(
+        name="transaction.partition.verification.enable", config_operation=0, value="false"
+    )
+    resource = AlterConfigsResource(resource_type=4, resource_name="", configs=[change])
+    producer.harness.call(IncrementalAlterConfigsRequest(resources=[resource]))
+    assert producer.produce(0, version=11)[0] == 0

@@ -16,12 +16,11 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from odradek.coordinator.settings import TransactionSettings
-from odradek.coordinator.step import Now, Producer, Step, TimerKey, Token, coordinator_error
+from odradek.coordinator.step import Now, Producer, Step, TimerKey, Token
 from odradek.coordinator.transactions import decisions, records
 from odradek.coordinator.transactions.decisions import Ending, Initialization, NeedsProducerIdError
+from odradek.coordinator.transactions.effects import Initialized, Retry, TakeProducerId, WriteMarkers
 from odradek.coordinator.transactions.transaction import (
-    NO_EPOCH,
-    NO_PRODUCER_ID,
     PREPARED,
     SETTLED,
     VERSION_2,
@@ -29,43 +28,26 @@ from odradek.coordinator.transactions.transaction import (
     TopicPartitionKey,
     Transaction,
 )
+from odradek.coordinator.transactions.writes import (
+    COMPLETE,
+    Forgotten,
+    Moved,
+    answer,
+    refusal,
+    when_durable,
+)
 from odradek.core.errors import ApiError, ErrorCode
 
 PARKED = "parked"
-COMPLETE = "complete"
-COMPLETE_AGAIN_MS = 1_000
-"""When the record that closes a transaction is tried again, after the disk refused it."""
-
-
-class Initialized(NamedTuple):
-    """What InitProducerId and EndTxn come to; without a producer the ids are -1."""
-
-    code: ErrorCode
-    producer: Producer = Producer(NO_PRODUCER_ID, NO_EPOCH)
-
-
-class TakeProducerId(NamedTuple):
-    """Effect: get a producer id that nobody had, and perform ``taken(id)``; or ``refused(code)``."""
-
-    taken: Callable[[int, Now], Step]
-    refused: Callable[[ErrorCode], Step]
-
-
-class WriteMarkers(NamedTuple):
-    """Effect: write the end of this transaction into its partitions, then perform ``shard.marked(self)``."""
-
-    transaction: Transaction
-
-
-class Retry(NamedTuple):
-    """Effect: perform ``run(now)``, which had to wait."""
-
-    run: Callable[[Now], Step]
 
 
 class _Parked(NamedTuple):
-    run: Callable[[Now], Step]
+    """A request that waits for the end of the last transaction; ``told`` if that takes too long."""
+
+    producer: Producer
     token: Token
+    run: Callable[[Now], Step]
+    told: ErrorCode | Initialized
 
 
 class TransactionShard:
@@ -95,7 +77,7 @@ class TransactionShard:
                 return self._fence(transaction, request, token, now, fresh_id)
             moved = decisions.initialize(transaction, request, fresh_id, now.wall_ms)
         except ApiError as error:
-            return _answer(token, Initialized(error.code))
+            return answer(token, Initialized(error.code))
         except NeedsProducerIdError:
             return self._take_id(lambda fresh, later: self.initialize(request, token, later, fresh), token)
         return self._write(
@@ -145,10 +127,11 @@ class TransactionShard:
                 def again(later: Now) -> Step:
                     return self.add_partitions(transactional_id, producer, partitions, version, token, later)
 
-                return self._park(transactional_id, _Parked(again, token), now.monotonic_ms + patience_ms)
-            return _answer(token, error.code)
+                parked = _Parked(producer, token, again, error.code)
+                return self._park(transactional_id, parked, now.monotonic_ms + patience_ms)
+            return answer(token, error.code)
         if transaction.state is State.ONGOING and partitions <= transaction.partitions:
-            return _when_durable(token, ErrorCode.NONE)
+            return when_durable(token, ErrorCode.NONE)
         return self._write(transaction.added(partitions, now.wall_ms, version), token, ErrorCode.NONE)
 
     def verify_partitions(
@@ -159,17 +142,25 @@ class TransactionShard:
         return decisions.verify(self.transactions.get(transactional_id), producer, partitions)
 
     def end(self, request: Ending, token: Token, now: Now, fresh_id: int | None = None) -> Step:
-        """EndTxn: answered when it is decided, the markers follow."""
+        """EndTxn: answered when it is decided, the markers follow. It keeps its place behind what the same
+        producer wants to add before, and which waits."""
         transaction = self.transactions.get(request.transactional_id)
+        waiting = self._parked.get(request.transactional_id)
+        if waiting and waiting[0].producer == request.producer:
+            told = Initialized(ErrorCode.CONCURRENT_TRANSACTIONS)
+            waiting.append(
+                _Parked(request.producer, token, lambda later: self.end(request, token, later), told)
+            )
+            return Step()
         try:
             moved = decisions.end(transaction, request, fresh_id, now.wall_ms)
         except ApiError as error:
-            return _answer(token, Initialized(error.code))
+            return answer(token, Initialized(error.code))
         except NeedsProducerIdError:
             return self._take_id(lambda fresh, later: self.end(request, token, later, fresh), token)
         if moved is None:
             assert transaction is not None
-            return _when_durable(token, _ended(transaction, request.version))
+            return when_durable(token, _ended(transaction, request.version))
         return self._write(moved, token, _ended(moved.completed(now.wall_ms), request.version))
 
     # What nobody asks for
@@ -224,7 +215,7 @@ class TransactionShard:
         if expired:
             step.records = [(records.key(transactional_id), None) for transactional_id in expired]
             step.is_atomic = step.is_urgent = False
-            step.write = _Forgotten(self, expired)
+            step.write = Forgotten(self, expired)
         return step
 
     def on_timer(self, key: TimerKey, now: Now) -> Step:
@@ -235,7 +226,7 @@ class TransactionShard:
             prepared = self.transactions.get(key[1])
             return step if prepared is None else self.marked(prepared, now)
         for parked in self._parked.pop(key[1], ()):
-            step.reply(parked.token, ErrorCode.CONCURRENT_TRANSACTIONS)
+            step.reply(parked.token, parked.told)
         return step
 
     # Loading and unloading
@@ -268,7 +259,7 @@ class TransactionShard:
         step = Step()
         for waiting in self._parked.values():
             for parked in waiting:
-                step.reply(parked.token, ErrorCode.NOT_COORDINATOR)
+                step.reply(parked.token, refusal(parked.told, ErrorCode.NOT_COORDINATOR))
         self._parked = {}
         self.transactions = {}
         return step
@@ -278,12 +269,12 @@ class TransactionShard:
     def _write(self, moved: Transaction, token: Token | None = None, outcome: object = None) -> Step:
         step = Step()
         step.records = [records.record(moved, self._level())]
-        step.write = _Moved(self, moved, token, outcome)
+        step.write = Moved(self, moved, token, outcome)
         return step
 
     def _take_id(self, taken: Callable[[int, Now], Step], token: Token) -> Step:
         step = Step()
-        step.effects = [TakeProducerId(taken, lambda code: _answer(token, Initialized(code)))]
+        step.effects = [TakeProducerId(taken, lambda code: answer(token, Initialized(code)))]
         return step
 
     def _park(self, transactional_id: str, parked: _Parked, deadline_ms: int) -> Step:
@@ -293,96 +284,6 @@ class TransactionShard:
             step.set_timer((PARKED, transactional_id), deadline_ms)
         waiting.append(parked)
         return step
-
-
-class _Moved:
-    """The record of a transaction's move: it is in force when appended, and told of when durable."""
-
-    __slots__ = ("moved", "outcome", "shard", "token")
-
-    def __init__(
-        self, shard: TransactionShard, moved: Transaction, token: Token | None, outcome: object
-    ) -> None:
-        self.shard = shard
-        self.moved = moved
-        self.token = token
-        self.outcome = outcome
-
-    def appended(self, base_offset: int) -> None:
-        self.shard.transactions[self.moved.transactional_id] = self.moved
-
-    def durable(self, now: Now) -> Step:
-        step = Step()
-        if self.token is not None:
-            step.reply(self.token, self.outcome)
-        if self.moved.state in PREPARED:
-            step.effects = [WriteMarkers(self.moved)]
-        return step
-
-    def refused(self, code: ErrorCode, now: Now) -> Step:
-        step = Step()
-        if self.token is not None:
-            step.reply(self.token, _refusal(self.outcome, coordinator_error(code)))
-        elif self.moved.state in (State.COMPLETE_COMMIT, State.COMPLETE_ABORT):
-            # The markers are written; it must not be left at that.
-            key = (COMPLETE, self.moved.transactional_id)
-            step.set_timer(key, now.monotonic_ms + COMPLETE_AGAIN_MS)
-        return step
-
-
-class _Forgotten:
-    """Tombstones of ids that expired."""
-
-    __slots__ = ("expired", "shard")
-
-    def __init__(self, shard: TransactionShard, expired: dict[str, Transaction]) -> None:
-        self.shard = shard
-        self.expired = expired
-
-    def appended(self, base_offset: int) -> None:
-        for transactional_id in self.expired:
-            self.shard.transactions.pop(transactional_id, None)
-
-    def durable(self, now: Now) -> None:
-        return None
-
-    def refused(self, code: ErrorCode, now: Now) -> None:
-        return None
-
-
-class _WhenDurable:
-    """An answer that rests on what others wrote."""
-
-    __slots__ = ("outcome", "token")
-
-    def __init__(self, token: Token, outcome: object) -> None:
-        self.token = token
-        self.outcome = outcome
-
-    def appended(self, base_offset: int) -> None:
-        """There is nothing to append."""
-
-    def durable(self, now: Now) -> Step:
-        return _answer(self.token, self.outcome)
-
-    def refused(self, code: ErrorCode, now: Now) -> Step:
-        return _answer(self.token, _refusal(self.outcome, coordinator_error(code)))
-
-
-def _answer(token: Token, outcome: object) -> Step:
-    step = Step()
-    step.reply(token, outcome)
-    return step
-
-
-def _when_durable(token: Token, outcome: object) -> Step:
-    step = Step()
-    step.write = _WhenDurable(token, outcome)
-    return step
-
-
-def _refusal(outcome: object, code: ErrorCode) -> object:
-    return Initialized(code) if isinstance(outcome, Initialized) else code
 
 
 def _ended(transaction: Transaction, version: int) -> Initialized:

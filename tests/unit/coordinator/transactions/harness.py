@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from odradek.coordinator.settings import TransactionSettings
 from odradek.coordinator.step import Now, RecordBytes, Step, TimerKey, Write
 from odradek.coordinator.transactions import records
-from odradek.coordinator.transactions.shard import Retry, TakeProducerId, TransactionShard, WriteMarkers
+from odradek.coordinator.transactions.effects import Retry, TakeProducerId, WriteMarkers
+from odradek.coordinator.transactions.shard import TransactionShard
 from odradek.coordinator.transactions.transaction import (
     NO_EPOCH,
     TopicPartitionKey,

@@ -19,7 +19,7 @@ from odradek.coordinator.settings import TransactionSettings
 from odradek.coordinator.step import Producer
 from odradek.coordinator.transactions import records
 from odradek.coordinator.transactions.decisions import Ending, Initialization
-from odradek.coordinator.transactions.shard import Initialized
+from odradek.coordinator.transactions.effects import Initialized
 from odradek.coordinator.transactions.transaction import LAST_EPOCH, TopicPartitionKey
 from odradek.core.errors import ApiError, ErrorCode
 from tests.unit.coordinator.script import milliseconds

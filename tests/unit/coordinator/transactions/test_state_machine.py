@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from odradek.coordinator.settings import TransactionSettings
 from odradek.coordinator.step import Producer
 from odradek.coordinator.transactions.decisions import Ending, Initialization
-from odradek.coordinator.transactions.shard import Initialized
+from odradek.coordinator.transactions.effects import Initialized
 from odradek.coordinator.transactions.transaction import PREPARED, State, TopicPartitionKey
 from odradek.core.errors import ErrorCode
 

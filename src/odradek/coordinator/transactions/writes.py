@@ -1,0 +1,107 @@
+"""The machine's records on their way to the disk: what they change, and who is told when they are durable."""
+
+from typing import Protocol
+
+from odradek.coordinator.step import Now, Step, Token, coordinator_error
+from odradek.coordinator.transactions.effects import Initialized, WriteMarkers
+from odradek.coordinator.transactions.transaction import PREPARED, State, Transaction
+from odradek.core.errors import ErrorCode
+
+COMPLETE = "complete"
+COMPLETE_AGAIN_MS = 1_000
+"""When the record that closes a transaction is tried again, after the disk refused it."""
+
+
+class Store(Protocol):
+    """What these need of a shard."""
+
+    transactions: dict[str, Transaction]
+
+
+class Moved:
+    """The record of a transaction's move: it is in force when appended, and told of when durable."""
+
+    __slots__ = ("moved", "outcome", "shard", "token")
+
+    def __init__(self, shard: Store, moved: Transaction, token: Token | None, outcome: object) -> None:
+        self.shard = shard
+        self.moved = moved
+        self.token = token
+        self.outcome = outcome
+
+    def appended(self, base_offset: int) -> None:
+        self.shard.transactions[self.moved.transactional_id] = self.moved
+
+    def durable(self, now: Now) -> Step:
+        step = Step()
+        if self.token is not None:
+            step.reply(self.token, self.outcome)
+        if self.moved.state in PREPARED:
+            step.effects = [WriteMarkers(self.moved)]
+        return step
+
+    def refused(self, code: ErrorCode, now: Now) -> Step:
+        step = Step()
+        if self.token is not None:
+            step.reply(self.token, refusal(self.outcome, coordinator_error(code)))
+        elif self.moved.state in (State.COMPLETE_COMMIT, State.COMPLETE_ABORT):
+            # The markers are written; it must not be left at that.
+            key = (COMPLETE, self.moved.transactional_id)
+            step.set_timer(key, now.monotonic_ms + COMPLETE_AGAIN_MS)
+        return step
+
+
+class Forgotten:
+    """Tombstones of ids that expired."""
+
+    __slots__ = ("expired", "shard")
+
+    def __init__(self, shard: Store, expired: dict[str, Transaction]) -> None:
+        self.shard = shard
+        self.expired = expired
+
+    def appended(self, base_offset: int) -> None:
+        for transactional_id in self.expired:
+            self.shard.transactions.pop(transactional_id, None)
+
+    def durable(self, now: Now) -> None:
+        return None
+
+    def refused(self, code: ErrorCode, now: Now) -> None:
+        return None
+
+
+class _Later:
+    """An answer that rests on what others wrote."""
+
+    __slots__ = ("outcome", "token")
+
+    def __init__(self, token: Token, outcome: object) -> None:
+        self.token = token
+        self.outcome = outcome
+
+    def appended(self, base_offset: int) -> None:
+        """There is nothing to append."""
+
+    def durable(self, now: Now) -> Step:
+        return answer(self.token, self.outcome)
+
+    def refused(self, code: ErrorCode, now: Now) -> Step:
+        return answer(self.token, refusal(self.outcome, coordinator_error(code)))
+
+
+def answer(token: Token, outcome: object) -> Step:
+    step = Step()
+    step.reply(token, outcome)
+    return step
+
+
+def when_durable(token: Token, outcome: object) -> Step:
+    step = Step()
+    step.write = _Later(token, outcome)
+    return step
+
+
+def refusal(outcome: object, code: ErrorCode) -> object:
+    """``code`` in the form in which whoever waited for ``outcome`` expects it."""
+    return Initialized(code) if isinstance(outcome, Initialized) else code
