@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from odradek.broker import table
 from odradek.broker.cleaner import Cleaner
+from odradek.broker.cold_reads import LoadAtOnce, Loader
 from odradek.broker.fetch_sessions import FetchSessions
 from odradek.broker.gathered import Gathered
 from odradek.broker.maintenance import Chore, Maintenance
@@ -90,6 +91,8 @@ class Broker:
         """Someone waits for the next flush; else it may linger so that more rides along."""
         self.has_unflushed = False
         self.maintenance = Maintenance(store, clock, config.log_retention_check_interval_ms)
+        self.loader: Loader = LoadAtOnce(store.volume.disk)
+        """Who waits for the disk where a fetch would have to; the server has threads for it."""
         self.cleaner = Cleaner(store, config, clock, self.after_flush)
         self.producer_ids = ProducerIds(self)
         self.quotas = Quotas(self)

@@ -9,6 +9,7 @@ state (KIP-903), v16 node endpoints (KIP-951), v17 directory ids (KIP-853), v18 
 import logging
 from typing import TYPE_CHECKING
 
+from odradek.broker.cold_reads import ColdFetch, ColdRead
 from odradek.broker.fetch_sessions import (
     TOPIC_IDS_FROM_VERSION,
     FetchSession,
@@ -26,6 +27,7 @@ from odradek.protocol.generated.fetch import (
     FetchResponse,
     PartitionData,
 )
+from odradek.storage.cold import ColdRange, ColdReadError
 
 if TYPE_CHECKING:
     from odradek.broker.broker import Broker
@@ -37,14 +39,23 @@ READ_COMMITTED = 1
 
 def handle(broker: "Broker", request: FetchRequest, context: RequestContext) -> FetchResponse | Wait:
     session = broker.fetch_sessions.resolve(request, context.api_version, context.now_ms)
-    read = _Read(broker, request, context, session)
-    read.run()
+    read = Read(broker, request, context, session)
+    read.run(cached_only=True)
+    if read.cold:
+        return ColdFetch(broker, read, lambda wait: _finish(broker, read, request.max_wait_ms, wait)).wait
     if read.is_satisfied or request.max_wait_ms <= 0:
         return read.response()
-    return _ParkedFetch(broker, read, request.max_wait_ms).wait
+    return _ParkedFetch(broker, read, request.max_wait_ms, Wait()).wait
 
 
-class _Read:
+def _finish(broker: "Broker", read: "Read", max_wait_ms: int, wait: Wait) -> None:
+    if read.is_satisfied or max_wait_ms <= 0:
+        wait.complete(read.response())
+    else:
+        _ParkedFetch(broker, read, max_wait_ms, wait)
+
+
+class Read:
     """One fetch: what is wanted and what was found; it may run again when something new arrives."""
 
     __slots__ = (
@@ -56,6 +67,7 @@ class _Read:
         "_read_committed",
         "_session",
         "_version",
+        "cold",
         "found",
         "has_error",
         "size",
@@ -75,6 +87,8 @@ class _Read:
         self._read_committed = request.isolation_level == READ_COMMITTED
         self.wanted = list(session.partitions.values() if session is not None else partitions_of(request))
         self.found: list[PartitionData] = []
+        self.cold: list[ColdRead] = []
+        """What must be loaded first, if the last run was for cached bytes only: its answer is not whole."""
         self.size = 0
         self.has_error = False
 
@@ -82,17 +96,22 @@ class _Read:
     def is_satisfied(self) -> bool:
         return self.size >= self._min_bytes or self.has_error or not self.wanted
 
-    def run(self) -> None:
+    def run(self, *, cached_only: bool = False) -> None:
         """Reads everything wanted, as much as the size limits allow; the first batch always fits."""
         if self.size:
             self._discount()
         self.found = found = []
+        self.cold = []
         self.size = 0
         self.has_error = False
         room = self._max_bytes
         for wanted in self.wanted:
             try:
-                data = self._read_partition(wanted, room)
+                data = self._read_partition(wanted, room, cached_only)
+            except ColdReadError as error:
+                self._note_cold(wanted, error.missing)
+                data = _refuse_partition(wanted.index, ErrorCode.NONE)
+                room = max(room - (error.missing.end - error.missing.start), 0)
             except ApiError as error:
                 data = _refuse_partition(wanted.index, error.code)
             except (DamageError, OSError):
@@ -103,6 +122,11 @@ class _Read:
             size = 0 if data.records is None else len(data.records)
             self.size += size
             room = room - size if room > size else 0
+
+    def _note_cold(self, wanted: WantedPartition, missing: ColdRange) -> None:
+        partition = self.partition(wanted)
+        assert partition is not None
+        self.cold.append(ColdRead(partition.log, missing))
 
     def _discount(self) -> None:
         """What the last run found was too little to be answered, so nobody got it."""
@@ -118,7 +142,7 @@ class _Read:
         topic = topics.by_id.get(wanted.topic_id)
         return topic.partition(wanted.index) if topic is not None else None
 
-    def _read_partition(self, wanted: WantedPartition, room: int) -> PartitionData:
+    def _read_partition(self, wanted: WantedPartition, room: int, cached_only: bool) -> PartitionData:
         partition = self.partition(wanted)
         if partition is None:
             raise ApiError(self._unknown(wanted))
@@ -145,7 +169,13 @@ class _Read:
                 return data
         upper_offset = data.last_stable_offset if self._read_committed else data.high_watermark
         max_bytes = wanted.max_bytes if wanted.max_bytes < room else room
-        read = records_log.read(wanted.fetch_offset, max_bytes, upper_offset, minimum_one=self.size == 0)
+        read = records_log.read(
+            wanted.fetch_offset,
+            max_bytes,
+            upper_offset,
+            minimum_one=not (self.size or self.cold),
+            cached_only=cached_only,
+        )
         data.records = read.records
         partition.bytes_fetched += len(read.records)
         if self._read_committed:
@@ -201,8 +231,8 @@ class _ParkedFetch:
 
     __slots__ = ("_partitions", "_read", "_timer", "wait")
 
-    def __init__(self, broker: "Broker", read: _Read, max_wait_ms: int) -> None:
-        self.wait = Wait()
+    def __init__(self, broker: "Broker", read: Read, max_wait_ms: int, wait: Wait) -> None:
+        self.wait = wait
         self.wait.on_abandoned = self._leave
         self._read = read
         self._partitions: list[Partition] = []

@@ -18,6 +18,7 @@ from odradek.protocol.generated.fetch import (
     PartitionData,
 )
 from odradek.protocol.stencil import HEAD_BYTES, around_records, encoded, stencil
+from odradek.storage.cold import ColdReadError
 
 if TYPE_CHECKING:
     from odradek.broker.broker import Broker
@@ -161,9 +162,9 @@ class RepeatedFetch:
         if not log.log_start_offset <= offset < high_watermark:
             return None
         try:
-            records = log.read(offset, self._max_bytes, high_watermark).records
+            records = log.read(offset, self._max_bytes, high_watermark, cached_only=True).records
             stable_offset = log.last_stable_offset
-        except ApiError:
+        except (ApiError, ColdReadError):
             return None
         size = len(records)
         if size < self._min_bytes:

@@ -20,6 +20,7 @@ from odradek.core.clock import Clock
 from odradek.core.config.listeners import Listener
 from odradek.core.errors import StartupError
 from odradek.server.buffers import BufferPool
+from odradek.server.cold_reader import ColdReader
 from odradek.server.connection import Connection
 from odradek.server.flusher import Flusher
 from odradek.server.histogram import Histogram
@@ -77,6 +78,8 @@ class Server:
             loop, max(broker.config.log_cleaner_threads, 1), in_processes=uses_processes, after=self.settle
         )
         broker.cleaner.jobs = self._cleaner_worker
+        self._cold_reader = ColdReader(loop, broker.store.volume.disk, after=self.settle)
+        broker.loader = self._cold_reader
 
     async def start(self, listeners: Sequence[Listener]) -> list[tuple[str, int]]:
         """Opens the listeners; returns the addresses that they are bound to.
@@ -255,6 +258,7 @@ class Server:
                 handle.cancel()
         await asyncio.get_running_loop().run_in_executor(None, self._cleaner_worker.stop)
         await asyncio.get_running_loop().run_in_executor(None, self._flusher.stop)
+        self._cold_reader.stop()
         # What the flusher finished is announced by callbacks that are due now.
         await asyncio.sleep(0)
         last = None if is_abrupt else self.broker.begin_flush()

@@ -20,6 +20,8 @@ Bytes = bytes | bytearray | memoryview
 
 _MACOS_FULL_SYNC = 51
 _KEEP_SIZE = 1
+_ANY_BYTE = [bytearray(1)]
+_NO_WAIT = getattr(os, "RWF_NOWAIT", -1)
 _MAP_OPTIONS = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 
 
@@ -48,6 +50,8 @@ class Disk(Protocol):
     def pwritev(self, fd: int, pieces: Sequence[Bytes], position: int, /) -> int: ...
     def pread(self, fd: int, length: int, position: int, /) -> bytes: ...
     def map(self, fd: int, length: int) -> memoryview: ...
+    def is_cached(self, fd: int, position: int, /) -> bool: ...
+    def read_ahead(self, fd: int, position: int, length: int) -> None: ...
     def truncate(self, fd: int, length: int, /) -> None: ...
     def reserve(self, fd: int, position: int, length: int) -> None: ...
     def size(self, fd: int) -> int: ...
@@ -94,6 +98,21 @@ class SystemDisk:
     def map(self, fd: int, length: int) -> memoryview:
         """The first ``length`` bytes, mapped for reading; unmapped when the last view of them is gone."""
         return memoryview(mmap.mmap(fd, length, access=mmap.ACCESS_READ, **_MAP_OPTIONS))
+
+    def is_cached(self, fd: int, position: int, /) -> bool:
+        """Whether the byte at ``position`` can be had without waiting for a device, as far as can be told."""
+        try:
+            os.preadv(fd, _ANY_BYTE, position, _NO_WAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # not every file system can tell, and a broken one tells it to whoever reads
+        return True
+
+    def read_ahead(self, fd: int, position: int, length: int) -> None:
+        """Have the device begin to read, without waiting for it."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(fd, position, length, os.POSIX_FADV_WILLNEED)
 
     def size(self, fd: int) -> int:
         return os.fstat(fd).st_size

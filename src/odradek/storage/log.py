@@ -247,16 +247,25 @@ class Log(GatheringLog):
 
     # -- read
 
-    def read(self, offset: int, max_bytes: int, upper_offset: int, *, minimum_one: bool = True) -> ReadResult:
+    def read(
+        self,
+        offset: int,
+        max_bytes: int,
+        upper_offset: int,
+        *,
+        minimum_one: bool = True,
+        cached_only: bool = False,
+    ) -> ReadResult:
         """Whole batches from the one that holds ``offset`` on, all of them below ``upper_offset``.
 
         At most ``max_bytes``, but with ``minimum_one`` at least one batch if there is any.
-        Raises ApiError: OFFSET_OUT_OF_RANGE outside the log, KAFKA_STORAGE_ERROR.
+        Raises ApiError: OFFSET_OUT_OF_RANGE outside the log, KAFKA_STORAGE_ERROR; with ``cached_only``
+        ColdReadError when the disk would have to be waited for.
         """
         if offset >= upper_offset or offset < self.log_start_offset or self.offline is not None:
             return self._read_nothing(offset)
         try:
-            place = self._places.get(offset) or self._find(offset)
+            place = self._places.get(offset) or self._find(offset, cached_only)
             if place is None:
                 return ReadResult(b"", offset, offset)
             segment, start = place
@@ -264,6 +273,8 @@ class Log(GatheringLog):
                 limit, next_offset = segment.size, upper_offset
             else:
                 segment, start, limit, next_offset = self._limit(segment, start, upper_offset)
+            if cached_only:
+                segment.check_cached(start, min(limit, start + max_bytes))
             if limit - start > max_bytes:
                 limit, next_offset = segment.last_boundary(start, start + max_bytes)
                 if limit - start > max_bytes and not minimum_one:
@@ -298,11 +309,13 @@ class Log(GatheringLog):
         if len(places) > _PLACES_KEPT:
             del places[next(iter(places))]
 
-    def _find(self, offset: int) -> tuple[Segment, int] | None:
+    def _find(self, offset: int, cached_only: bool) -> tuple[Segment, int] | None:
         """Segment and position of the first batch that ends at or above ``offset``."""
         segments = self.segments
         number = bisect_right(segments, offset, key=_base_offset) - 1
         for segment in segments[max(number, 0) :]:
+            if cached_only:
+                segment.check_cached_place(offset)
             place = segment.locate(offset)
             if place is not None:
                 return segment, place.position

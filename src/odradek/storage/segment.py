@@ -11,6 +11,7 @@ from typing import NamedTuple
 from odradek.core.errors import DamageError
 from odradek.records.batch import HEADER_SIZE, LENGTH_OVERHEAD, MAGIC, PREFIX, SMALLEST_LENGTH
 from odradek.storage import names
+from odradek.storage.cold import FRESH_BYTES, ColdRange, ColdReadError
 from odradek.storage.disk import Bytes, Disk, write_all
 from odradek.storage.index import TIME_ENTRY_SIZE, OffsetIndex, TimeIndex
 from odradek.storage.producers import AbortedTransaction
@@ -163,6 +164,29 @@ class Segment:
         self._mapped = mapped = self.disk.map(fd, self.size)
         self._was_mapped = True
         return mapped[start:end]
+
+    def check_cached(self, start: int, end: int) -> None:
+        """Raises :class:`ColdReadError` unless the bytes from ``start`` to ``end`` seem to be in memory:
+        the last one tells, as they were read, and will be dropped, in their order."""
+        if (self.is_active and self.size - start <= FRESH_BYTES) or start >= end:
+            return
+        if not self.disk.is_cached(self.fd if self.fd != _CLOSED else self.open(), end - 1):
+            raise ColdReadError(ColdRange(self.path(), start, end))
+
+    def check_cached_place(self, offset: int) -> None:
+        """Raises :class:`ColdReadError` when :meth:`locate` would have to wait for the disk."""
+        if self._offset_index is None:
+            path = self.path(names.OFFSET_INDEX)
+            if self.disk.exists(path) and (size := self.disk.file_size(path)):
+                fd = self.disk.open(path, writable=False)
+                try:
+                    if not self.disk.is_cached(fd, size - 1):
+                        raise ColdReadError(ColdRange(path, 0, size))
+                finally:
+                    self.disk.close(fd)
+        entry = self.offset_index.lookup(offset)
+        position = entry[1] if entry is not None else 0
+        self.check_cached(position, min(position + _WALK_BYTES, self.size))
 
     def shrink(self, size: int) -> None:
         """Cut the file to ``size``; the indexes must be rebuilt after it.

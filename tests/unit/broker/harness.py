@@ -14,7 +14,7 @@ from odradek.protocol.headers import read_response_header, request_header, respo
 from odradek.protocol.primitives import Message
 from odradek.records.builder import build_batch
 from odradek.records.record import Record
-from odradek.storage.disk import SystemDisk
+from odradek.storage.disk import Disk, SystemDisk
 from odradek.storage.store import LogStore
 from odradek.testing.clock import FakeClock
 
@@ -26,8 +26,9 @@ class Closed(Exception):
 class Harness:
     """``call`` is what a client does that waits for each answer; ``send`` leaves the answer to the test."""
 
-    def __init__(self, folder: Path, **overrides: str) -> None:
+    def __init__(self, folder: Path, disk: Disk | None = None, **overrides: str) -> None:
         self.folder = folder
+        self.disk = disk or SystemDisk()
         self.overrides = {"log.dirs": str(folder), "group.initial.rebalance.delay.ms": "0"}
         self.overrides |= {key.replace("_", "."): value for key, value in overrides.items()}
         self.clock = FakeClock()
@@ -36,7 +37,7 @@ class Harness:
 
     def start(self) -> None:
         config = broker_config(self.overrides)
-        disk = SystemDisk()
+        disk = self.disk
         randomness = random.Random(1)
         store = LogStore.open(config.log_dir, disk, self.clock, randomness, node_id=config.node_id)
         metadata = FileMetadataStore.open(

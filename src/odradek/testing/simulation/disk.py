@@ -277,6 +277,12 @@ class SimulatedDisk:
         self._call("map", path)
         return memoryview(bytes(file.content[:length]))
 
+    def is_cached(self, fd: int, position: int, /) -> bool:
+        return True
+
+    def read_ahead(self, fd: int, position: int, length: int) -> None:
+        """Everything is in memory here."""
+
     def truncate(self, fd: int, length: int, /) -> None:
         path, file = self._entry(fd)
         self._call("truncate", path)
