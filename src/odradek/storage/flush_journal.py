@@ -53,10 +53,10 @@ class FlushJournal:
         self._is_closed = False
         self.is_dirty = False
 
-    def start(self) -> None:
-        """Begin afresh; what an earlier one told must have become part of the checkpoint."""
+    def start(self, kept: Iterable[Fact] = ()) -> None:
+        """Begin afresh; what an earlier one told must have become part of the checkpoint, or be ``kept``."""
         with self._lock:
-            self._known.clear()
+            self._known = {(fact.topic_id, fact.partition): fact.offset for fact in kept}
             self._rewrite()
 
     def note(self, facts: Iterable[Fact]) -> None:
@@ -100,7 +100,7 @@ class FlushJournal:
                 self._fd = -1
 
     def _rewrite(self) -> None:
-        """Put a short journal in the place of the long one; should a crash lose it, less is known."""
+        """Put a short journal, once it is on disk, in the place of the long one."""
         temporary = self._path + ".tmp"
         frame = encode_facts(Fact(*place, offset) for place, offset in self._known.items())
         try:
@@ -108,6 +108,8 @@ class FlushJournal:
             try:
                 self._disk.truncate(fd, 0)
                 write_all(self._disk, fd, frame, 0)
+                if frame:
+                    self._disk.sync(fd)
                 self._disk.rename(temporary, self._path)
             except OSError:
                 self._disk.close(fd)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
 from odradek.core.clock import Clock
 from odradek.core.errors import ApiError, DamageError, StartupError
-from odradek.core.ids import Randomness, TopicId, TopicPartition, id_text, new_id
+from odradek.core.ids import ZERO_ID, Randomness, TopicId, TopicPartition, id_text, new_id
 from odradek.storage import names
 from odradek.storage.checkpoints import (
     decode_clean_shutdown,
@@ -25,7 +25,7 @@ from odradek.storage.checkpoints import (
 from odradek.storage.config import LogConfig
 from odradek.storage.disk import Disk, LockHeldError, replace_file
 from odradek.storage.flush import FlushTicket
-from odradek.storage.flush_journal import read_facts
+from odradek.storage.flush_journal import UNSURE, Fact, Place, read_facts
 from odradek.storage.loading import UNKNOWN_OFFSET, Found, create_log, load_log
 from odradek.storage.log import Log
 from odradek.storage.retention import retention_plan
@@ -191,7 +191,24 @@ class LogStore:
         if not self.was_clean and self.logs:
             self._sync_recovered()
             self.volume.write_recovery_points()
-        self.volume.journal.start()
+        self.volume.journal.start(self._facts_to_keep(flushed))
+
+    def _facts_to_keep(self, told: Mapping[Place, int] | None) -> list[Fact]:
+        """What the checkpoint does not say. Of a log that could not be opened it says what it said before:
+        the next start would take the damage, and all that was flushed behind it, for a torn tail."""
+        kept = []
+        for log in self.logs.values():
+            place = (log.topic_id, log.topic_partition.partition)
+            if log.topic_id == ZERO_ID:
+                continue
+            if log.offline is None:
+                if log.recovery_point < log.flushed_offset:
+                    kept.append(Fact(*place, log.flushed_offset))
+            elif not self.was_clean:
+                offset = UNSURE if told is None else told.get(place)
+                if offset is not None:
+                    kept.append(Fact(*place, offset))
+        return kept
 
     def _take_clean_marker(self) -> None:
         path = f"{self.folder}/{names.CLEAN_SHUTDOWN}"

@@ -117,3 +117,28 @@ def test_a_truncated_log_may_be_torn_where_it_was_flushed_once(opener: Opener, s
     crash(store)
     flip(log, b"another")
     assert values_of(opener().logs[T0]) == [b"first"]
+
+
+def test_what_was_flushed_is_known_to_the_second_start_after_damage_too(
+    opener: Opener, store: LogStore
+) -> None:
+    log = make_log(store)
+    for value in (b"first", b"second", b"third"):
+        append(log, value)
+        store.flush(NOW_MS)
+    crash(store)
+    path = Path(log.active.path())
+    sound = path.read_bytes()
+    flip(log, b"second")
+    damaged = path.read_bytes()
+    for is_clean in (False, True, False):
+        again = opener()
+        assert "below offset 3 had been flushed" in str(again.logs[T0].offline)
+        assert path.read_bytes() == damaged
+        if is_clean:
+            again.close(NOW_MS)
+            again._lock = -1
+        else:
+            crash(again)
+    path.write_bytes(sound)
+    assert values_of(opener().logs[T0]) == [b"first", b"second", b"third"]
