@@ -128,14 +128,15 @@ class _Batches:
         self.producer = producers.pop() if producers else None
 
     def not_open(self) -> list[TopicPartitionKey]:
-        """The partitions that do not know of the transaction yet."""
+        """The partitions that do not know of the transaction yet, or do not tell."""
+        return [name for name, partition in self.partitions.items() if not self._is_open(partition)]
+
+    def _is_open(self, partition: Partition) -> bool:
         assert self.producer is not None
-        producer_id, epoch = self.producer
-        return [
-            name
-            for name, partition in self.partitions.items()
-            if not partition.log.producers.has_open(producer_id, epoch)
-        ]
+        try:
+            return partition.log.producers.has_open(*self.producer)
+        except ApiError:
+            return False
 
 
 class _WaitingProduce:
@@ -172,7 +173,11 @@ class _WaitingProduce:
         refused: Outcomes = {}
         asked = []
         for name in batches.not_open():
-            known = batches.partitions[name].log.producers.by_id.get(producer.producer_id)
+            try:
+                known = batches.partitions[name].log.producers.by_id.get(producer.producer_id)
+            except ApiError as error:
+                refused[name] = error.code
+                continue
             if known is not None and producer.epoch < known.epoch:
                 refused[name] = ErrorCode.INVALID_PRODUCER_EPOCH
             else:

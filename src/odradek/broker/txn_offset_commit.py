@@ -12,7 +12,7 @@ from odradek.broker.partitions import OFFSETS_TOPIC
 from odradek.broker.requests import RequestContext, Wait
 from odradek.broker.transactions import Outcomes, Told
 from odradek.coordinator.hashing import partition_for
-from odradek.coordinator.step import Producer
+from odradek.coordinator.step import Producer, coordinator_error
 from odradek.coordinator.transactions.transaction import TopicPartitionKey
 from odradek.core.errors import ApiError, ErrorCode
 from odradek.protocol.generated.offset_commit import (
@@ -84,9 +84,12 @@ class _Commit:
             self._refuse(ErrorCode.NOT_COORDINATOR)
             return
         is_added = self._version >= _ADDS_PARTITIONS_FROM
-        if partition.log.producers.has_open(*self._producer) or not (
-            is_added or broker.config.transaction_partition_verification_enable
-        ):
+        try:
+            is_open = partition.log.producers.has_open(*self._producer)
+        except ApiError as error:
+            self._refuse(coordinator_error(error.code))
+            return
+        if is_open or not (is_added or broker.config.transaction_partition_verification_enable):
             self._write()
             return
         name: TopicPartitionKey = (OFFSETS_TOPIC, index)

@@ -154,17 +154,23 @@ class LogState:
 
     @property
     def epochs(self) -> LeaderEpochs:
-        """Which leader epoch starts at which offset."""
+        """Which leader epoch starts at which offset. Raises KAFKA_STORAGE_ERROR when that cannot be read."""
         if self._epochs is None:
-            self._epochs = load_epochs(self.volume.disk, self.folder, self.log_end_offset)
+            try:
+                self._epochs = load_epochs(self.volume.disk, self.folder, self.log_end_offset)
+            except (DamageError, OSError) as error:
+                raise self.failed(error) from error
             self._epoch = self._epochs.latest
         return self._epochs
 
     @property
     def producers(self) -> Producers:
-        """What is known of the partition's producers."""
+        """What is known of the partition's producers. Raises KAFKA_STORAGE_ERROR when that cannot be read."""
         if self._producers is None:
-            self._producers = load_producers(self)
+            try:
+                self._producers = load_producers(self)
+            except (DamageError, OSError) as error:
+                raise self.failed(error) from error
         return self._producers
 
     def adopt(self, recovered: Recovered, recovery_point: int) -> None:

@@ -1,5 +1,6 @@
 """Ends of transactions that cannot be written at once."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,9 @@ import pytest
 from odradek.broker.markers import EndedTransaction, Marker
 from odradek.core.errors import ApiError, ErrorCode
 from odradek.protocol.generated.find_coordinator import FindCoordinatorRequest
+from odradek.storage import log_state
+from odradek.storage.log_state import LogState
+from odradek.storage.producers import Producers
 
 from .harness import Harness
 from .transaction_client import TransactionalProducer, committed_offset, create_topic, read
@@ -100,3 +104,29 @@ def test_a_partition_that_knows_better_is_left_alone(producer: TransactionalProd
     partition = harness.broker.topics.partition("t", 0)
     assert partition is not None
     assert partition.log.log_end_offset == 1
+
+
+def test_a_partition_whose_producers_cannot_be_read_holds_up_no_other(
+    producer: TransactionalProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness = producer.harness
+    producer.produce(0, b"a")
+    producer.produce(0, b"b", partition=1)
+    harness.restart()
+    load = log_state.load_producers
+
+    def no_descriptors(log: LogState) -> Producers:
+        if log.topic_partition == ("t", 0):
+            raise OSError(errno.EMFILE, "too many open files")
+        return load(log)
+
+    monkeypatch.setattr(log_state, "load_producers", no_descriptors)
+    harness.advance(0)
+    producer.end()
+    assert producer.state == "PrepareCommit"
+    assert read(harness, 1) == [b"b"]
+    monkeypatch.undo()
+    harness.advance(1_000)
+    harness.flush()
+    assert producer.state == "CompleteCommit"
+    assert read(harness) == [b"a"]

@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ from odradek.protocol.generated.incremental_alter_configs import (
     IncrementalAlterConfigsRequest,
 )
 from odradek.protocol.generated.produce import PartitionProduceData, ProduceRequest, TopicProduceData
+from odradek.storage import log_state
+from odradek.storage.log_state import LogState
+from odradek.storage.producers import Producers
 
 from .harness import Harness, batch
 from .transaction_client import TransactionalProducer, create_topic, fetch, produced, read
@@ -249,3 +253,26 @@ def test_verification_is_switched_off_while_the_broker_runs(producer: Transactio
     resource = AlterConfigsResource(resource_type=4, resource_name="", configs=[change])
     producer.harness.call(IncrementalAlterConfigsRequest(resources=[resource]))
     assert producer.produce(0, version=11)[0] == 0
+
+
+def test_a_partition_whose_producers_cannot_be_read_is_refused_alone(
+    producer: TransactionalProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producer.harness.restart()
+    producer.harness.advance(0)
+    load = log_state.load_producers
+
+    def no_descriptors(log: LogState) -> Producers:
+        if log.topic_partition == ("t", 1):
+            raise OSError(errno.EMFILE, "too many open files")
+        return load(log)
+
+    monkeypatch.setattr(log_state, "load_producers", no_descriptors)
+    pending = [producer.send_produce(0), producer.send_produce(0, partition=1), producer.send_produce(1)]
+    producer.harness.flush()
+    codes = [produced(one.response())[0] for one in pending]
+    assert codes == [ErrorCode.NONE, ErrorCode.KAFKA_STORAGE_ERROR, ErrorCode.NONE]
+    assert producer.produce(0, partition=1)[0] == ErrorCode.KAFKA_STORAGE_ERROR
+    assert producer.harness.broker.transactions.produce_queues == {}
+    monkeypatch.undo()
+    assert producer.produce(0, partition=1) == (0, 0)
