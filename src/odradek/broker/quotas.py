@@ -93,6 +93,7 @@ class Quotas:
         try:
             answer = handle(self._broker, request, context)
         except ApiError as error:
+            api.failures += 1
             answer = api.refuse(request, error.code, error.message)
         took_ns = self._clock.monotonic_ns() - started_ns
         mutation_throttle_ms = self._mutation_throttle_ms
@@ -102,6 +103,7 @@ class Quotas:
 
         def throttle(response: Any) -> Any:
             if isinstance(response, ApiError):
+                api.failures += 1
                 response = api.refuse(request, response.code, response.message)
             throttle_ms = max(mutation_throttle_ms, self._spend_time(context, took_ns))
             if api.key == PRODUCE:
@@ -109,7 +111,8 @@ class Quotas:
             elif api.key == FETCH:
                 throttle_ms, response = self._throttle_fetch(request, context, response, throttle_ms)
             if throttle_ms:
-                response.throttle_time_ms = throttle_ms
+                if hasattr(response, "throttle_time_ms"):  # not all of them can tell
+                    response.throttle_time_ms = throttle_ms
                 self.mute(context.session, throttle_ms)
             return response
 

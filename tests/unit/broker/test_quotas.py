@@ -23,6 +23,7 @@ from odradek.protocol.generated.describe_client_quotas import (
 from odradek.protocol.generated.fetch import FetchPartition, FetchRequest, FetchTopic
 from odradek.protocol.generated.list_groups import ListGroupsRequest
 from odradek.protocol.generated.produce import PartitionProduceData, ProduceRequest, TopicProduceData
+from odradek.protocol.generated.write_txn_markers import WriteTxnMarkersRequest
 from tests.unit.broker.harness import Harness, batch
 from tests.unit.broker.test_traffic import create
 
@@ -169,6 +170,28 @@ def test_time_of_the_thread(harness: Harness, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(harness.clock, "monotonic_ns", lambda: next(ticks))
     # 50 %·s, at 1 % over a window of two seconds; never longer than a window of one second.
     assert harness.call(ListGroupsRequest()).throttle_time_ms == 1_000
+
+
+def test_answers_that_cannot_tell_are_given_all_the_same(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    muted: list[bool] = []
+    harness.session.on_muted = muted.append
+    set_quota(harness, {"user": None}, request_percentage=1)
+    ticks = iter(range(0, 10**12, 5 * 10**8))
+    monkeypatch.setattr(harness.clock, "monotonic_ns", lambda: next(ticks))
+    assert harness.call(WriteTxnMarkersRequest(markers=[])).markers == []
+    assert muted == [True]
+
+
+def test_refusals_are_throttled_and_counted_too(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_quota(harness, {"user": None}, request_percentage=1)
+    ticks = iter(range(0, 10**12, 5 * 10**8))
+    monkeypatch.setattr(harness.clock, "monotonic_ns", lambda: next(ticks))
+    asked = [ComponentData(entity_type="team", match_type=2, match=None)]
+    refused = harness.call(DescribeClientQuotasRequest(components=asked))
+    assert (refused.error_code, refused.throttle_time_ms) == (ErrorCode.UNSUPPORTED_VERSION, 1_000)
+    assert harness.broker.apis[48].failures == 1
 
 
 def test_mutations(harness: Harness) -> None:
