@@ -31,7 +31,8 @@ from odradek.storage.jobs import (
 
 log = logging.getLogger("odradek.worker")
 
-MAIN = ["-m", "odradek.server.worker_process"]
+MAIN = ["-c", "from odradek.server import worker_process\nworker_process.main()\n"]
+"""Not ``-m``: the child's ``Part`` would be one of its ``__main__``, which is another module here."""
 STOP_S = 5.0
 """How long :meth:`Worker.stop` waits for a job in a thread; processes are killed and take no time."""
 

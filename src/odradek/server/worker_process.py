@@ -94,7 +94,3 @@ def _outcome(job: Job, answers: BinaryIO) -> Outcome:
         return outcome
     error = outcome.error  # of a type that may not survive the way
     return Outcome(error=JobFailedError(f"a {job.kind} job failed: {type(error).__name__}: {error}"))
-
-
-if __name__ == "__main__":
-    main()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from odradek.core.errors import DamageError
+from odradek.server import worker as worker_module
 from odradek.server.worker import Worker
 from odradek.server.worker_process import Pace
 from odradek.storage import jobs
@@ -22,9 +23,8 @@ from odradek.storage.jobs import Job, JobFailedError, JobStoppedError, Meter, Ou
 RUN = """
 from odradek.storage import jobs
 jobs.KINDS["play"] = "tests.unit.server.test_worker:play"
-from odradek.server import worker_process
-worker_process.main()
 """
+RUN += worker_module.MAIN[1]
 
 
 def play(disk: Disk, argument: tuple[str, object], meter: Meter) -> object:
@@ -50,7 +50,7 @@ def play(disk: Disk, argument: tuple[str, object], meter: Meter) -> object:
 @pytest.fixture(autouse=True)
 def kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "KINDS", {"play": f"{__name__}:play"})
-    monkeypatch.setattr("odradek.server.worker.MAIN", ["-c", RUN])
+    monkeypatch.setattr(worker_module, "MAIN", ["-c", RUN])
 
 
 async def one(
