@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 PROGRAM = Path(sys.executable).parent / "odradek"
@@ -15,13 +15,20 @@ PROGRAM = Path(sys.executable).parent / "odradek"
 class BrokerProcess:
     """``odradek serve`` on ``data``, restartable on the same port; its log goes to ``data``'s sibling.
 
-    ``settings`` are given as ``--set KEY=VALUE``.
+    ``settings`` are given as ``--set KEY=VALUE``; ``program`` is what takes the place of ``odradek``.
     """
 
-    def __init__(self, data: Path, settings: Mapping[str, str] | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        data: Path,
+        settings: Mapping[str, str] | None = None,
+        port: int = 0,
+        program: Sequence[str] = (str(PROGRAM),),
+    ) -> None:
         self.data = data
         self.settings = dict(settings or {})
         self.port = port
+        self.program = program
         self.log_path = data.parent / f"{data.name}.log"
         self._ready_path = data.parent / f"{data.name}.ready"
         self._process: subprocess.Popen[bytes] | None = None
@@ -42,7 +49,7 @@ class BrokerProcess:
     def start(self, timeout_s: float = 30.0) -> "BrokerProcess":
         """Starts it and waits until it says that it is ready; raises with its log when it does not."""
         self._ready_path.unlink(missing_ok=True)
-        command = [str(PROGRAM), "serve", "--listen", self.bootstrap, "--data", str(self.data)]
+        command = [*self.program, "serve", "--listen", self.bootstrap, "--data", str(self.data)]
         command += ["--ready-file", str(self._ready_path)]
         for key, value in self.settings.items():
             command += ["--set", f"{key}={value}"]

@@ -140,14 +140,14 @@ class Client:
         if self.chance.random() < SLOW:
             producer.flush()
             time.sleep(self.chance.random() * 0.4)
+        if send_offsets is not None:
+            assert isinstance(producer, ConfluentProducer)
+            send_offsets(producer)
         if self.chance.random() < ABORTED_ON_PURPOSE:
             if self.chance.random() < 0.7:
                 producer.flush()
             producer.abort()
             return False
-        if send_offsets is not None:
-            assert isinstance(producer, ConfluentProducer)
-            send_offsets(producer)
         producer.commit()
         return True
 

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -35,7 +35,6 @@ from tests.faults.transactions.trace import trace
 
 PARTITIONS = 3
 SEGMENT_BYTES = 1 << 20
-CATCH_UP_S = 60.0
 GONE_S = 45.0
 """Clients that are to end finish their transaction first, which may need the broker to abort another one."""
 
@@ -94,7 +93,9 @@ class Episode:
     clients: list[Running] = field(default_factory=list)
     name: str = ""
     actions: tuple[str, ...] = ("broker", "client", "client", "zombie")
-    """What the nemesis draws from."""
+    """What the nemesis draws from; nothing: it stays away."""
+    patience_s: float = 60.0
+    """How long copiers and readers may take to catch up in the end."""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -104,20 +105,25 @@ class Episode:
         self.input = f"{self.name}-input"
         self.outputs = {protocol: f"{self.name}-output-{protocol}" for protocol in self.protocols}
 
-    def run(self, seconds: float) -> Verdict:
-        """Works and kills for ``seconds``, lets everything end, and judges."""
+    def run(self, seconds: float, is_enough: Callable[[History], bool] = lambda history: True) -> Verdict:
+        """Works and kills for ``seconds``, and on until it is enough; lets everything end, and judges."""
         try:
             self._create_topics()
             self._start_clients()
             self._haunt(time.monotonic() + seconds)
+            while not is_enough(self._history()):
+                time.sleep(0.5)
             problems = self._wind_down()
         finally:
             for client in self.clients:
                 client.process.kill()
                 client.process.wait()
         final = self._final()
-        history = load(sorted(self.folder.glob("*.jsonl")))
+        history = self._history()
         return Verdict(history, final, [*problems, *violations_of(history, final)])
+
+    def _history(self) -> History:
+        return load(sorted(self.folder.glob("*.jsonl")))
 
     def _note(self, text: str) -> None:
         self.log.write("note", text=text)
@@ -176,9 +182,10 @@ class Episode:
     def _haunt(self, until: float) -> None:
         time.sleep(min(3.0, max(0.0, until - time.monotonic())))
         does = {"broker": self._kill_broker, "client": self._kill_client, "zombie": self._make_zombie}
-        while time.monotonic() < until:
+        while self.actions and time.monotonic() < until:
             does[self.chance.choice(self.actions)]()
             time.sleep(self.chance.random() * 2.5)
+        time.sleep(max(0.0, until - time.monotonic()))
 
     def _kill_broker(self) -> None:
         self._note("the broker is killed")
@@ -214,8 +221,10 @@ class Episode:
     def _wind_down(self) -> list[Violation]:
         """Producers end, copiers catch up and end, readers read to the end; it tells what does not end."""
         problems = [*self._end("produce")]
+        problems += self._wait_until_stable([self.input])
         problems += self._wait_for_copiers()
         problems += self._end("copy")
+        problems += self._wait_until_stable([*self.outputs.values()])
         time.sleep(1.0)
         problems += self._end("read")
         return problems
@@ -246,7 +255,7 @@ class Episode:
 
     def _wait_for_copiers(self) -> Iterator[Violation]:
         """Until both groups have committed everything that there is to read."""
-        deadline = time.monotonic() + CATCH_UP_S
+        deadline = time.monotonic() + self.patience_s
         admin = AdminClient({"bootstrap.servers": self.broker.bootstrap, "log_level": 0})
         last = {number: self._last_committed(number) for number in range(PARTITIONS)}
         for protocol in self.protocols:
@@ -259,7 +268,8 @@ class Episode:
                     break
                 if time.monotonic() > deadline:
                     yield Violation(
-                        "stuck", f"group {self._group(protocol)} is behind after {CATCH_UP_S} s: {behind}"
+                        "stuck",
+                        f"group {self._group(protocol)} is behind after {self.patience_s} s: {behind}",
                     )
                     break
                 time.sleep(0.2)
@@ -305,10 +315,9 @@ class Episode:
             }
         )
         try:
-            self._wait_until_stable(topic)
             consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in places])
             open_places = set(places)
-            deadline = time.monotonic() + CATCH_UP_S
+            deadline = time.monotonic() + self.patience_s
             while open_places:
                 assert time.monotonic() < deadline, (
                     f"{topic} could not be read to its end:\n{self.broker.log_tail()}"
@@ -323,22 +332,22 @@ class Episode:
             consumer.close()
         return log
 
-    def _wait_until_stable(self, topic: str) -> None:
-        """Until no transaction is open in ``topic``: the broker ends what clients left, after a time-out."""
+    def _wait_until_stable(self, topics: list[str]) -> Iterator[Violation]:
+        """Until no transaction is open: the broker ends what clients left, after a time-out."""
         admin = AdminClient({"bootstrap.servers": self.broker.bootstrap, "log_level": 0})
-        deadline = time.monotonic() + CATCH_UP_S
-        for number in range(PARTITIONS):
-            where = TopicPartition(topic, number)
+        deadline = time.monotonic() + self.patience_s
+        for place in [Place(topic, number) for topic in topics for number in range(PARTITIONS)]:
+            where = TopicPartition(*place)
+            latest = {where: OffsetSpec.latest()}
             while True:
                 stable, end = (
-                    admin.list_offsets({where: OffsetSpec.latest()}, isolation_level=level)[where]
-                    .result(10)
-                    .offset
+                    admin.list_offsets(latest, isolation_level=level)[where].result(10).offset
                     for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
                 )
                 if stable == end:
                     break
-                assert time.monotonic() < deadline, (
-                    f"a transaction is still open in {topic}-{number}: stable up to {stable} of {end}"
-                )
+                if time.monotonic() > deadline:
+                    text = f"a transaction is still open in {place}: stable up to {stable} of {end}"
+                    yield Violation("stuck", text, frozenset(), place, stable)
+                    break
                 time.sleep(0.2)

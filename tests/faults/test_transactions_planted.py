@@ -1,0 +1,40 @@
+"""The transaction checker, clients and all, finds the bugs that are planted in a living broker."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults.transactions.brokers import SETTINGS
+from tests.faults.transactions.episode import Episode
+from tests.faults.transactions.history import History
+from tests.support.broker_process import BrokerProcess
+
+pytestmark = [pytest.mark.clients, pytest.mark.slow]
+
+FOUND_BY = {
+    "ignores_aborts": "aborted",
+    "shows_open_transactions": "taken back",
+    "splits_transactions": "lost",
+    "forgets_offsets": "offsets",
+    "commits_aborted_offsets": "offsets",
+}
+
+
+def has_seen_enough(history: History) -> bool:
+    """A few transactions of producers and of copiers have ended either way."""
+    ended = [("copier" in name, outcome.committed) for name, outcome in history.outcomes.items()]
+    return all(ended.count((is_copier, is_commit)) >= 5 for is_copier in (0, 1) for is_commit in (0, 1))
+
+
+@pytest.mark.parametrize("bug", list(FOUND_BY))
+def test_a_planted_bug_is_found(bug: str, tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "tests.faults.transactions.planted", bug]
+    broker = BrokerProcess(tmp_path / "data", SETTINGS, program=program).start()
+    episode = Episode(broker, tmp_path / "clients", 1, ("classic",), actions=(), patience_s=5)
+    try:
+        verdict = episode.run(1, has_seen_enough)
+    finally:
+        broker.kill()
+    assert FOUND_BY[bug] in {violation.rule for violation in verdict.violations}, verdict.summary
+    assert "begins" in verdict.story
