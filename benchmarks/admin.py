@@ -6,7 +6,9 @@ import time
 from collections.abc import Mapping
 from types import TracebackType
 
-from benchmarks.frames import request
+from benchmarks import coordinator_frames as requests
+from benchmarks.coordinator_frames import Heartbeat
+from benchmarks.frames import Frame, compact_string, request
 
 LIST_OFFSETS, API_VERSIONS, CREATE_TOPICS, DELETE_TOPICS = 2, 18, 19, 20
 TIMEOUT_S = 30.0
@@ -51,6 +53,63 @@ class Admin:
                 raise BrokerError(f"topic {name} is not served after {TIMEOUT_S:.0f} s")
             time.sleep(0.02)
 
+    def find_coordinator(self, key_type: int, key: str) -> None:
+        """Waits until there is a coordinator for `key`, whose topic may have to be made first."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            answer = self._call(
+                requests.FIND_COORDINATOR, 4, requests.find_coordinator(key_type, key), flexible=True
+            )
+            # tags, throttle, one coordinator: key, node id, host, port, error
+            position = 1 + 4 + 1 + len(compact_string(key)) + 4
+            position += 1 + answer[position] - 1 + 4
+            (code,) = struct.unpack_from(">h", answer, position)
+            if not code:
+                return
+            if time.monotonic() > deadline:
+                raise BrokerError(f"FindCoordinator {key}: error code {code}")
+            time.sleep(0.1)
+
+    def init_producer_id(self, transactional_id: str) -> bytes:
+        """Producer id and epoch as they go into requests; retried while the coordinator loads."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            body = requests.init_producer_id(transactional_id)
+            answer = self._call(requests.INIT_PRODUCER_ID, 5, body, flexible=True)
+            code = int.from_bytes(answer[5:7], "big", signed=True)
+            if not code:
+                return answer[7 : 7 + requests.IDENTITY_BYTES]
+            if time.monotonic() > deadline:
+                raise BrokerError(f"InitProducerId {transactional_id}: error code {code}")
+            time.sleep(0.1)
+
+    def heartbeat(self, group: str, member: str, epoch: int, topics: list[str] | None) -> Heartbeat:
+        """One ConsumerGroupHeartbeat of a member; retried while the coordinator loads."""
+        owned: list[tuple[bytes, list[int]]] | None = None if topics is None else []
+        body = requests.consumer_group_heartbeat(group, member, epoch, topics, owned)
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            beat = Heartbeat(self._call(requests.CONSUMER_GROUP_HEARTBEAT, 1, body, flexible=True))
+            if not beat.error:
+                return beat
+            if time.monotonic() > deadline:
+                raise BrokerError(f"ConsumerGroupHeartbeat {group}: error code {beat.error}")
+            time.sleep(0.1)
+
+    def send(self, frame: Frame) -> None:
+        """Sends a frame, again while its answer holds an error code: the coordinator may still be loading."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            self._socket.sendall(frame.request)
+            (size,) = struct.unpack(">i", self._read(4))
+            answer = self._read(size)
+            codes = [struct.unpack_from(">h", answer, position)[0] for position in frame.error_positions]
+            if not any(codes):
+                return
+            if time.monotonic() > deadline:
+                raise BrokerError(f"a request is answered with error codes {codes}")
+            time.sleep(0.1)
+
     def delete_topic(self, name: str) -> None:
         body = struct.pack(">i", 1) + _string(name) + struct.pack(">i", int(TIMEOUT_S * 1000))
         self._check_topic("DeleteTopics", self._call(DELETE_TOPICS, 3, body), name)
@@ -68,8 +127,8 @@ class Admin:
         rows = range(first, first + 22 * partitions, 22)  # index, error code, timestamp, offset
         return all(struct.unpack_from(">h", answer, row + 4) == (0,) for row in rows)
 
-    def _call(self, api_key: int, version: int, body: bytes) -> bytes:
-        self._socket.sendall(request(api_key, version, body, flexible=False))
+    def _call(self, api_key: int, version: int, body: bytes, *, flexible: bool = False) -> bytes:
+        self._socket.sendall(request(api_key, version, body, flexible=flexible))
         (size,) = struct.unpack(">i", self._read(4))
         return self._read(size)[4:]
 

@@ -9,14 +9,16 @@ NEVER_FLUSH = {"flush.messages": "9223372036854775807"}
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A bound on the ratio Odradek / Kafka of one metric."""
+    """A bound on the ratio Odradek / Kafka of one metric, or on Odradek's metric itself."""
 
     metric: str
     bound: Literal["at most", "at least"]
     limit: float
+    is_absolute: bool = False
+    """Whether it bounds Odradek's own figure, whatever Kafka's is."""
 
-    def met(self, ratio: float) -> bool:
-        return ratio <= self.limit if self.bound == "at most" else ratio >= self.limit
+    def met(self, value: float) -> bool:
+        return value <= self.limit if self.bound == "at most" else value >= self.limit
 
 
 def at_most(metric: str, limit: float) -> Target:
@@ -25,6 +27,11 @@ def at_most(metric: str, limit: float) -> Target:
 
 def at_least(metric: str, limit: float) -> Target:
     return Target(metric, "at least", limit)
+
+
+def within(metric: str, limit: float) -> Target:
+    """A bound on Odradek's figure itself."""
+    return Target(metric, "at most", limit, is_absolute=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,47 @@ class LoadCase:
     @property
     def partitions(self) -> int:
         return self.partitions_per_request
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorCase:
+    """A closed loop of the same small request to a coordinator, one group for each connection."""
+
+    name: str
+    title: str
+    kind: Literal["commit", "heartbeat"]
+    connections: int
+    depth: int
+    shown: tuple[str, ...] = ("cpu_us", "rate", "p99_us")
+    targets: tuple[Target, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionCase:
+    """Transactions one after the other on each connection, each of one produce request and its commit."""
+
+    name: str
+    title: str
+    connections: int
+    partitions: int
+    """Batches of 16 KB in a transaction, one to each partition."""
+    is_copy: bool = False
+    """Whether what it writes is fetched first and its offset is committed with it."""
+    shown: tuple[str, ...] = ("cpu_us", "rate", "mb_s", "p99_us")
+    targets: tuple[Target, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCase:
+    """A large group in which one member joins and one leaves, or many groups in which nothing happens."""
+
+    name: str
+    title: str
+    members: int
+    """0: many idle groups."""
+    partitions: int
+    shown: tuple[str, ...]
+    targets: tuple[Target, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +133,10 @@ class ProcessCase:
     targets: tuple[Target, ...] = ()
 
 
-Case = LoadCase | LatencyCase | ClientCase | ProcessCase
+Case = LoadCase | CoordinatorCase | TransactionCase | GroupCase | LatencyCase | ClientCase | ProcessCase
 
 _PRODUCE = (at_most("cpu_us", 0.5), at_least("mb_s", 1.6))
+_EOS = (at_most("cpu_us", 0.6), at_least("rate", 1.0))
 _FLUSHED = tuple(NEVER_FLUSH.items())
 
 CASES: tuple[Case, ...] = (
@@ -177,6 +226,31 @@ CASES: tuple[Case, ...] = (
         *(1000 * KIB, 1000, 2, 1),
         targets=(at_most("cpu_us", 1.1), at_least("mb_s", 0.9)),
         fill_bytes=512 * KIB * KIB,
+    ),
+    CoordinatorCase("offset-commit", "OffsetCommit of one partition, 8 x 5", "commit", 8, 5, targets=_EOS),
+    CoordinatorCase(
+        "group-heartbeat", "ConsumerGroupHeartbeat, 40 members", "heartbeat", 40, 1, targets=_EOS
+    ),
+    TransactionCase("txn-produce", "transactions of 4 partitions x 16 KB, 8 producers", 8, 4, targets=_EOS),
+    TransactionCase("txn-copy", "exactly-once copy of 16 KB, 8 at a time", 8, 1, is_copy=True, targets=_EOS),
+    GroupCase(
+        "rebalance",
+        "one joins, one leaves a group of 1,000",
+        *(1_000, 1_000),
+        shown=("first_s", "join_s", "join_cpu_s", "leave_s", "leave_cpu_s"),
+        targets=(
+            within("join_s", 6.0),
+            within("join_cpu_s", 2.0),
+            within("leave_s", 6.0),
+            within("leave_cpu_s", 2.0),
+        ),
+    ),
+    GroupCase(
+        "idle-groups",
+        "1,000 groups of one member, private memory",
+        *(0, 1),
+        shown=("groups_mb",),
+        targets=(within("groups_mb", 50.0),),
     ),
     LatencyCase("latency", "end to end, 1,000 msg/s, acks=1", targets=(at_most("p99_us", 1.0),)),
     LatencyCase(

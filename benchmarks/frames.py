@@ -91,10 +91,12 @@ class Frame:
     error_positions: tuple[int, ...] = ()
 
 
-def produce(topic: str, partitions: list[int], batch: bytes, acks: int) -> Frame:
+def produce(
+    topic: str, partitions: list[int], batch: bytes, acks: int, transactional_id: str | None = None
+) -> Frame:
     """Produce 12: the same batch for each of `partitions`."""
     pieces = [
-        unsigned_varint(0),  # no transactional id
+        unsigned_varint(0) if transactional_id is None else compact_string(transactional_id),
         struct.pack(">hi", acks, NO_TIMEOUT_MS),
         unsigned_varint(2),
         compact_string(topic),
@@ -121,11 +123,12 @@ def fetch(
     batch: bytes = b"",
     batch_records: int = 1,
     end_offset: int = 0,
+    read_committed: bool = False,
 ) -> Frame:
     """Fetch 12 outside a session, one partition. With `end_offset` each one reads the next batch."""
     name = compact_string(topic)
     before = struct.pack(
-        ">iiiib", -1, MAX_WAIT_MS, 1, 0x7FFFFFFF, 0
+        ">iiiib", -1, MAX_WAIT_MS, 1, 0x7FFFFFFF, read_committed
     )  # replica, wait, min and max bytes, isolation
     before += (
         struct.pack(">ii", 0, -1) + unsigned_varint(2) + name + unsigned_varint(2)

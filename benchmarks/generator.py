@@ -1,4 +1,4 @@
-"""Compiles generator.c and runs it."""
+"""Compiles generator.c and transactions.c, and runs them."""
 
 import json
 import os
@@ -7,10 +7,13 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import transactions
 from benchmarks.frames import Frame, plan
+from benchmarks.transactions import Producer
 
-SOURCE = Path(__file__).with_name("generator.c")
-BUILD = SOURCE.parent.parent / "build" / "benchmarks"
+SOURCES = Path(__file__).parent
+BUILD = SOURCES.parent / "build" / "benchmarks"
+PROGRAMS = ("generator", "transactions")
 SPARE_S = 60.0
 
 
@@ -53,30 +56,35 @@ class Measurement:
 
 
 def compile_generator() -> Path:
-    """Builds the generator when its source is newer; raises GeneratorError where there is no C compiler."""
-    program = BUILD / "generator"
-    if program.exists() and program.stat().st_mtime >= SOURCE.stat().st_mtime:
-        return program
-    compiler = os.environ.get("CC") or next(
-        (name for name in ("cc", "gcc", "clang") if shutil.which(name)), None
-    )
-    if compiler is None:
-        raise GeneratorError(
-            "the load generator is a C program, and there is no C compiler (cc, gcc or clang) here"
+    """Builds both generators when their sources are newer, and returns the folder that they are in.
+
+    Raises GeneratorError where there is no C compiler.
+    """
+    for name in PROGRAMS:
+        program, source = BUILD / name, SOURCES / f"{name}.c"
+        newest = max(path.stat().st_mtime for path in (source, SOURCES / "common.h"))
+        if program.exists() and program.stat().st_mtime >= newest:
+            continue
+        compiler = os.environ.get("CC") or next(
+            (name for name in ("cc", "gcc", "clang") if shutil.which(name)), None
         )
-    BUILD.mkdir(parents=True, exist_ok=True)
-    command = [compiler, "-O2", "-Wall", "-Wextra", "-o", str(program), str(SOURCE)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise GeneratorError(f"{compiler} cannot compile {SOURCE.name}:\n{done.stderr}")
-    return program
+        if compiler is None:
+            raise GeneratorError(
+                "the load generators are C programs, and there is no C compiler (cc, gcc or clang) here"
+            )
+        BUILD.mkdir(parents=True, exist_ok=True)
+        command = [compiler, "-O2", "-Wall", "-Wextra", "-o", str(program), str(source)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise GeneratorError(f"{compiler} cannot compile {source.name}:\n{done.stderr}")
+    return BUILD
 
 
 @dataclass(slots=True)
 class Generator:
-    """Runs the compiled generator against a broker on 127.0.0.1, on core `core` when that is given."""
+    """Runs the compiled generators against a broker on 127.0.0.1, on core `core` when that is given."""
 
-    program: Path
+    programs: Path
     scratch: Path
     core: int | None = None
 
@@ -114,14 +122,26 @@ class Generator:
         numbers = [port, rate, warmup_s, seconds, broker_pid]
         return self._run(["latency", str(plan_path), *map(str, numbers)], warmup_s + seconds)
 
+    def transact(
+        self, producers: list[Producer], *, port: int, broker_pid: int, warmup_s: float, seconds: float
+    ) -> Measurement:
+        """Transactions one after the other on each producer's connection; see transactions.c."""
+        plan_path = self.scratch / "plan"
+        plan_path.write_bytes(transactions.plan(producers))
+        numbers = [port, warmup_s, seconds, broker_pid]
+        return self._run([str(plan_path), *map(str, numbers)], warmup_s + seconds, "transactions")
+
     def _write(self, frames: list[Frame]) -> Path:
         path = self.scratch / "plan"
         path.write_bytes(plan(frames))
         return path
 
-    def _run(self, arguments: list[str], seconds: float) -> Measurement:
+    def _run(self, arguments: list[str], seconds: float, program: str = "generator") -> Measurement:
         process = subprocess.Popen(
-            [str(self.program), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [str(self.programs / program), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         if self.core is not None:
             os.sched_setaffinity(process.pid, {self.core})

@@ -3,21 +3,30 @@
 import contextlib
 import itertools
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import frames
-from benchmarks.admin import Admin
+from benchmarks import coordinator_frames, frames, members, transactions
+from benchmarks.admin import Admin, BrokerError
 from benchmarks.brokers import Broker
-from benchmarks.cases import ClientCase, LatencyCase, LoadCase
+from benchmarks.cases import (
+    ClientCase,
+    CoordinatorCase,
+    GroupCase,
+    LatencyCase,
+    LoadCase,
+    TransactionCase,
+)
 from benchmarks.clients import CLIENTS, Job
+from benchmarks.coordinator_frames import GROUP, TRANSACTION
 from benchmarks.frames import Frame
 from benchmarks.generator import Generator
 
 Metrics = dict[str, float]
 Run = Callable[[float], Metrics]
-MeasuredCase = LoadCase | LatencyCase | ClientCase
+MeasuredCase = LoadCase | CoordinatorCase | TransactionCase | GroupCase | LatencyCase | ClientCase
 
 RAMP_S = 0.5
 """Under load before the window opens, in each round."""
@@ -25,6 +34,8 @@ WINDOW_BYTES = 1 << 30
 """A window closes early when this much was written: the page cache holds it, and the disk never fills."""
 LATENCY_WINDOWS = 2.5
 """The paced case runs that much longer: at 1,000 records a second a p99 needs time."""
+TRANSACTION_BATCH_BYTES = 16 * 1024
+SOURCE_BATCHES = 4096
 SETTLED_BYTES = 2 << 30
 SETTLE_LIMIT_S = 40.0
 
@@ -46,6 +57,13 @@ class Bench:
             yield lambda seconds: self.latency(case, broker, seconds * LATENCY_WINDOWS)
         elif isinstance(case, ClientCase):
             yield lambda seconds: self.client(case, broker)
+        elif isinstance(case, GroupCase):
+            yield lambda seconds: self.group(case, broker)
+        elif isinstance(case, CoordinatorCase):
+            with self._coordinator_frames(case, broker) as loop:
+                yield lambda seconds: self._loop(case, broker, loop, seconds)
+        elif isinstance(case, TransactionCase):
+            yield lambda seconds: self.transactions(case, broker, seconds)
         elif case.kind == "produce":
             yield lambda seconds: self.produce(case, broker, seconds)
         else:
@@ -82,6 +100,93 @@ class Bench:
             before = broker.cpu_s()
             metrics = CLIENTS[case.client](job)
             return {**metrics, "broker_cpu_s": broker.cpu_s() - before}
+
+    def group(self, case: GroupCase, broker: Broker) -> Metrics:
+        """One run of a group of many members, or of many groups."""
+        with self._topic(case.name, case.partitions, (), broker) as topic:
+            if case.members:
+                return members.rebalance(broker, topic, case.members, case.partitions)
+            return members.idle_groups(broker, topic)
+
+    def transactions(self, case: TransactionCase, broker: Broker, seconds: float) -> Metrics:
+        """One window of transactions into a fresh topic, by producers that nobody had before."""
+        with contextlib.ExitStack() as stack:
+            topic = stack.enter_context(self._topic(case.name, case.partitions, (), broker))
+            batch, count = frames.record_batch(1000, TRANSACTION_BATCH_BYTES, _now_ms())
+            source = ""
+            if case.is_copy:
+                source = stack.enter_context(self._topic(f"{case.name}-source", 1, (), broker))
+                self._fill(frames.produce(source, [0], batch, acks=-1), SOURCE_BATCHES, broker)
+            admin = stack.enter_context(Admin(broker.port))
+            admin.find_coordinator(TRANSACTION, topic)
+            if case.is_copy:
+                admin.find_coordinator(GROUP, topic)
+            producers = []
+            for number in range(case.connections):
+                transactional_id = f"{topic}-{number}"
+                identity = admin.init_producer_id(transactional_id)
+                requests = []
+                if case.is_copy:
+                    read = frames.fetch(
+                        source,
+                        0,
+                        len(batch),
+                        batch=batch,
+                        batch_records=count,
+                        end_offset=SOURCE_BATCHES * count,
+                        read_committed=True,
+                    )
+                    requests.append(transactions.Request(read, 0))
+                partitions = list(range(case.partitions))
+                written = transactions.transactional(batch)
+                requests.append(transactions.produce(topic, partitions, written, transactional_id, 1))
+                if case.is_copy:
+                    group = f"{topic}-{number}"
+                    requests.append(transactions.commit_offset(transactional_id, group, source, 2))
+                requests.append(transactions.end(transactional_id, 3))
+                producers.append(transactions.Producer(identity, requests))
+            return self.generator.transact(
+                producers, port=broker.port, broker_pid=broker.pid, warmup_s=RAMP_S, seconds=seconds
+            ).metrics
+
+    @contextlib.contextmanager
+    def _coordinator_frames(self, case: CoordinatorCase, broker: Broker) -> Iterator[list[Frame]]:
+        """One frame for each connection. Members have joined, and own what they are to own."""
+        with self._topic(case.name, 1, (), broker) as topic, Admin(broker.port) as admin:
+            admin.find_coordinator(GROUP, topic)
+            groups = [f"{topic}-{number}" for number in range(case.connections)]
+            if case.kind == "commit":
+                loop = [coordinator_frames.offset_commit(group, topic, 0) for group in groups]
+            else:
+                loop = [self._steady_member(admin, group, topic) for group in groups]
+            for frame in loop:
+                admin.send(frame)
+            yield loop
+
+    def _steady_member(self, admin: Admin, group: str, topic: str) -> Frame:
+        """Joins the only member of a group, waits until it has its partition, returns its heartbeat."""
+        member = str(uuid.uuid4())
+        beat = admin.heartbeat(group, member, 0, [topic])
+        deadline = time.monotonic() + SETTLE_LIMIT_S
+        while not beat.assignment:
+            if time.monotonic() > deadline:
+                raise BrokerError(f"the member of {group} gets no partition")
+            time.sleep(0.05)
+            beat = admin.heartbeat(group, member, beat.epoch, None)
+        body = coordinator_frames.consumer_group_heartbeat(group, member, beat.epoch)
+        frame = frames.request(coordinator_frames.CONSUMER_GROUP_HEARTBEAT, 1, body)
+        return Frame(frame, payload_bytes=1, error_positions=(4 + 1 + 4,))
+
+    def _loop(self, case: CoordinatorCase, broker: Broker, loop: list[Frame], seconds: float) -> Metrics:
+        return self.generator.load(
+            loop,
+            port=broker.port,
+            broker_pid=broker.pid,
+            connections=case.connections,
+            depth=case.depth,
+            warmup_s=RAMP_S,
+            seconds=seconds,
+        ).metrics
 
     def settle(self, broker: Broker) -> None:
         """Waits until most of what was deleted is off the disk, as long as SETTLE_LIMIT_S."""

@@ -17,6 +17,12 @@ LABELS = {
     "broker_cores": "cores used by the broker",
     "broker_cpu_s": "CPU of the broker, s",
     "seconds": "seconds",
+    "first_s": "until all have joined, s",
+    "join_s": "one joins: settled after, s",
+    "join_cpu_s": "one joins: CPU of the broker, s",
+    "leave_s": "one leaves: settled after, s",
+    "leave_cpu_s": "one leaves: CPU of the broker, s",
+    "groups_mb": "added by the groups, MB",
     "idle_mb": "idle, MB",
     "loaded_mb": "after load, MB",
     "idle_to_loaded": "Odradek idle / Kafka after load, MB",
@@ -77,7 +83,7 @@ def markdown_table(results: Results) -> str:
 
 
 SUMMARY_COLUMNS = {
-    "CPU of the broker": ("cpu_us", "broker_cpu_s"),
+    "CPU of the broker": ("cpu_us", "broker_cpu_s", "join_cpu_s"),
     "throughput": ("mb_s", "rate"),
     "p99": ("p99_us",),
 }
@@ -88,6 +94,7 @@ UNITS = {
     "rate": "/s",
     "p99_us": " µs",
     "seconds": " s",
+    "join_cpu_s": " s",
 }
 
 
@@ -96,7 +103,7 @@ def summary(results: Results) -> str:
     loads = [f"| | {' | '.join(SUMMARY_COLUMNS)} |", "|---" * (len(SUMMARY_COLUMNS) + 1) + "|"]
     processes = ["| | Kafka | Odradek | ratio |", "|---|---:|---:|---:|"]
     for case in results.cases:
-        if case.name in ("start", "memory"):
+        if case.name in ("start", "memory", "idle-groups"):
             for row in case.rows:
                 unit = UNITS.get(row.metric, " MB")
                 numbers = f"{number(row.kafka)}{unit} | {number(row.odradek)}{unit} | {row.ratio:.2f}"
@@ -140,7 +147,12 @@ def plot(results: Results, path: Path) -> bool:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    rows = [(case, row) for case in results.cases for row in case.rows if row.target and row.ratio > 0]
+    rows = [
+        (case, row)
+        for case in results.cases
+        for row in case.rows
+        if row.target and row.ratio > 0 and "itself" not in row.target
+    ]
     figure, axes = pyplot.subplots(figsize=(11, 0.32 * len(rows) + 1.6))
     for position, (_, row) in enumerate(reversed(rows)):
         limit = float(row.target.split()[1])

@@ -85,14 +85,15 @@ def judge(case: Case, kafka: Rounds, odradek: Rounds, error: str = "") -> CaseRe
         ratio = ours / theirs if theirs else 0.0
         target = targets.get(metric)
         sign = "" if target is None else "≤ " if target.bound == "at most" else "≥ "
+        unit = " itself" if target and target.is_absolute else ""
         rows.append(
             Row(
                 metric=metric,
                 kafka=theirs,
                 odradek=ours,
                 ratio=ratio,
-                target=f"{sign}{target.limit}" if target else "",
-                met=target.met(ratio) if target else None,
+                target=f"{sign}{target.limit}{unit}" if target else "",
+                met=target.met(ours if target.is_absolute else ratio) if target else None,
             )
         )
     return CaseResult(case.name, case.title, kafka, odradek, rows, error)

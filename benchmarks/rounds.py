@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from benchmarks import machine
 from benchmarks.admin import BrokerError
 from benchmarks.brokers import Broker
-from benchmarks.cases import Case, ClientCase, LoadCase, ProcessCase, by_name
+from benchmarks.cases import Case, ClientCase, GroupCase, LoadCase, ProcessCase, by_name
 from benchmarks.clients import ClientError
 from benchmarks.generator import GeneratorError
 from benchmarks.measure import RAMP_S, Bench, MeasuredCase, Run
@@ -69,7 +69,9 @@ class Comparison:
         try:
             with contextlib.ExitStack() as stack:
                 runs = {name: stack.enter_context(self.bench.prepared(case, pair[name])) for name in pair}
-                if not isinstance(case, ClientCase):
+                if isinstance(case, GroupCase):
+                    runs["kafka"](0)  # once for its JVM
+                elif not isinstance(case, ClientCase):
                     _repeat(runs["kafka"], self.schedule.warm_s * (1 if self.is_warm else FIRST_WARM))
                     self.is_warm = True
                     _repeat(runs["odradek"], self.schedule.candidate_warm_s)

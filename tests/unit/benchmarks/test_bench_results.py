@@ -1,6 +1,6 @@
 """Medians, ratios and verdicts."""
 
-from benchmarks.cases import ProcessCase, at_least, at_most
+from benchmarks.cases import ProcessCase, at_least, at_most, within
 from benchmarks.report import number
 from benchmarks.results import judge
 
@@ -17,6 +17,12 @@ def test_ratio_of_medians_is_held_against_the_targets() -> None:
         ("mb_s", 1.5, "≥ 2", False),
         ("p99_us", 1.0, "", None),
     ]
+
+
+def test_a_target_may_bound_our_own_figure() -> None:
+    case = ProcessCase("case", "Case", ("join_s",), (within("join_s", 6.0),))
+    (row,) = judge(case, [{"join_s": 1.0}], [{"join_s": 5.5}]).rows
+    assert (row.ratio, row.target, row.met) == (5.5, "≤ 6.0 itself", True)
 
 
 def test_case_that_failed_has_no_rows() -> None:
