@@ -102,7 +102,7 @@ def test_a_rate_of_new_connections_makes_them_wait(tmp_path: Path) -> None:
         assert await old.answers()
         assert loop.time() - started < 0.5
         assert all([await peer.answers() for peer in peers])
-        assert loop.time() - started > 0.5
+        assert loop.time() - started > 0.4  # the second is a little older than `started`
 
     running(tmp_path, test, max_connection_creation_rate="2", quota_window_num="2")
 

@@ -1,0 +1,102 @@
+"""Apache Kafka's console tools about transactions, features, and groups with members of both protocols."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.conformance.java_tools import Tools, java, rows
+from tests.conformance.kafka_process import classpath
+
+pytestmark = [pytest.mark.java, pytest.mark.slow]
+
+TOOLS = "org.apache.kafka.tools"
+GROUPS = f"{TOOLS}.consumer.group.ConsumerGroupCommand"
+TRANSACTIONS = f"{TOOLS}.TransactionsCommand"
+
+
+@pytest.fixture
+def open_transaction(tools: Tools, name: str) -> Producer:
+    """One that has written to partition 0 of the topic ``name``, under that transactional id."""
+    admin = AdminClient({"bootstrap.servers": tools.bootstrap})
+    admin.create_topics([NewTopic(name, 2, 1)])[name].result(20)
+    producer = Producer({"bootstrap.servers": tools.bootstrap, "transactional.id": name})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(name, b"open", partition=0)
+    producer.flush(30)
+    return producer
+
+
+@pytest.fixture
+def mixed_group(tools: Tools, name: str, open_transaction: Producer) -> Iterator[None]:
+    """A member of each protocol in the group ``name``, one partition each; kept alive meanwhile."""
+    settings = {"bootstrap.servers": tools.bootstrap, "group.id": name, "auto.offset.reset": "earliest"}
+    old = Consumer({**settings, "client.id": "old"})
+    new = Consumer({**settings, "client.id": "new", "group.protocol": "consumer"})
+    old.subscribe([name])
+    deadline = time.monotonic() + 60
+    while len(old.assignment()) < 2:
+        old.poll(0.1)
+        assert time.monotonic() < deadline
+    new.subscribe([name])
+    stopping = threading.Event()
+
+    def live() -> None:
+        while not stopping.is_set():
+            old.poll(0.05)
+            new.poll(0.05)
+
+    thread = threading.Thread(target=live, daemon=True)
+    thread.start()
+    while (len(old.assignment()), len(new.assignment())) != (1, 1):
+        time.sleep(0.1)
+        assert time.monotonic() < deadline
+    yield
+    stopping.set()
+    thread.join()
+    old.close()
+    new.close()
+
+
+def test_a_group_with_members_of_both_protocols(tools: Tools, name: str, mixed_group: None) -> None:
+    group = (GROUPS, "--describe", "--group", name)
+    offsets, state, members = tools.together(group, (*group, "--state"), (*group, "--members", "--verbose"))
+    assert [[row[0], row[1], row[2], row[-1]] for row in rows(offsets, 9)] == [
+        [name, name, "0", "old"],
+        [name, name, "1", "new"],
+    ]
+    assert rows(state, 6)[0][1:] == [tools.bootstrap, "(1)", "uniform", "Stable", "2"]
+    described = {row[3]: row[4:] for row in rows(members, 10)}
+    assert {client: (row[0], row[2], row[-1]) for client, row in described.items()} == {
+        "old": ("1", f"{name}:0", "false"),
+        "new": ("1", f"{name}:1", "true"),
+    }
+    assert all(row[1] == row[3] for row in described.values()), "current and target epoch"
+
+
+def run(tools: Tools, tool: str, *arguments: str) -> list[list[str]]:
+    """The lines of tools that want to know where the broker is before they hear what to do."""
+    done = java(classpath(), tool, "--bootstrap-server", tools.bootstrap, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+def test_transactions_and_features(tools: Tools, name: str, open_transaction: Producer) -> None:
+    of = ("--transactional-id", name)
+    _, *listed = run(tools, TRANSACTIONS, "list")
+    assert [row[3] for row in listed if row[0] == name] == ["Ongoing"]
+    _, row = run(tools, TRANSACTIONS, "describe", *of)
+    assert (row[1], row[3], row[4], row[5], row[8]) == (name, "0", "Ongoing", "60000", f"{name}-0")
+    _, row = run(tools, TRANSACTIONS, "describe-producers", "--topic", name, "--partition", "0")
+    assert (row[1], row[3], row[5]) == ("0", "0", "0")
+    _, *hanging = run(tools, TRANSACTIONS, "find-hanging", "--broker-id", "1")
+    assert [row for row in hanging if row[0] == name] == []
+    levels = {row[1]: row[7] for row in run(tools, f"{TOOLS}.FeatureCommand", "describe")}
+    assert (levels["group.version"], levels["transaction.version"]) == ("1", "2")
+    open_transaction.abort_transaction(30)
+    _, row = run(tools, TRANSACTIONS, "describe", *of)
+    assert row[4] in ("PrepareAbort", "CompleteAbort")
