@@ -70,7 +70,7 @@ def main() -> None:
 
 def _step_back() -> None:
     """Take what others leave over, and never their turn."""
-    os.nice(LOWEST_PRIORITY)
+    os.setpriority(os.PRIO_PROCESS, 0, LOWEST_PRIORITY)  # not nice(): that adds to what the broker has
     if hasattr(os, "SCHED_BATCH"):
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
