@@ -99,6 +99,10 @@ class AiokafkaReader(_Consumer, Reader):
         settings: dict[str, Any] = {}
         if committed is not None:
             settings["isolation_level"] = "read_committed" if committed else "read_uncommitted"
+        if start == "earliest":
+            # From the assignment on aiokafka looks for a position itself: when that takes longer than the
+            # seek below, it wins.
+            settings["auto_offset_reset"] = "earliest"
         super().__init__(thread, bootstrap_servers=bootstrap, **settings)
         self.partition = TopicPartition(topic, partition)
         thread.call(self.consumer.assign, [self.partition])
