@@ -187,7 +187,13 @@ class LogStore:
             self.logs[partition] = load_log(self.volume, partition, config_of(partition), found, now_ms)
             if progress is not None:
                 progress(number, len(partitions), partition)
-        self._stale = (recovery_points.keys() | starts.keys()) - self.logs.keys()
+        known = recovery_points.keys() | starts.keys() | self.cleaner_points.keys()
+        self._stale = known - self.logs.keys()
+        self.cleaner_points = {
+            partition: offset
+            for partition, offset in self.cleaner_points.items()
+            if partition in self.logs and offset <= self.logs[partition].log_end_offset
+        }
         if not self.was_clean and self.logs:
             self._sync_recovered()
             self.volume.write_recovery_points()
@@ -251,6 +257,8 @@ class LogStore:
             try:
                 for path, content in (self._recovery_point_checkpoint(), self._log_start_checkpoint()):
                     self.volume.checkpoint_write(path, content)()
+                if self.disk.exists(f"{self.folder}/{names.CLEANER_POINTS}"):
+                    self.cleaner_checkpoint_write()()
             except OSError:
                 del self.logs[topic_partition]
                 log.leave()

@@ -375,3 +375,23 @@ def test_a_new_folders_name_is_durable(opener: Opener, tmp_path: Path) -> None:
 
     opener(RecordingDisk(), folder=tmp_path / "a" / "b")
     assert {str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")} <= set(synced)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_how_far_a_deleted_topic_was_compacted_says_nothing_of_its_successor(
+    opener: Opener, store: LogStore, is_restarted: bool
+) -> None:
+    append(make_log(store), b"a")
+    store.flush(NOW_MS)
+    store.cleaner_points[T0] = 1
+    store.cleaner_checkpoint_write()()
+    store.delete(T0)
+    if is_restarted:
+        crash(store)
+        store = opener()
+    for value in (b"b", b"c"):
+        append(make_log(store) if T0 not in store.logs else store.logs[T0], value)
+    store.flush(NOW_MS)
+    assert T0 not in store.cleaner_points
+    crash(store)
+    assert T0 not in opener().cleaner_points
