@@ -250,6 +250,9 @@ class LogStore:
         """A new, empty log. Raises ``OSError``; ``ValueError`` when there is one already."""
         if topic_partition in self.logs:
             raise ValueError(f"{topic_partition} exists")
+        folder = f"{self.folder}/{names.folder_name(topic_partition)}"
+        if self.disk.exists(folder):  # a deletion, or a creation, came to nothing half-way
+            self._set_aside(topic_partition, folder, config)
         log = create_log(self.volume, topic_partition, topic_id, config, now_ms)
         self.logs[topic_partition] = log
         if topic_partition in self._stale:
@@ -293,10 +296,13 @@ class LogStore:
         self.cleaner_points.pop(topic_partition, None)
         self._stale.add(topic_partition)
         log.leave()
+        self._set_aside(topic_partition, log.folder, log.config)
+
+    def _set_aside(self, topic_partition: TopicPartition, folder: str, config: LogConfig) -> None:
         unique = self.volume.randomness.randbytes(16).hex()
         gone = f"{self.folder}/{names.deleted_folder_name(topic_partition, unique)}"
-        self.disk.rename(log.folder, gone)
-        self.volume.garbage.append((gone, log.config.file_delete_delay_ms))
+        self.disk.rename(folder, gone)
+        self.volume.garbage.append((gone, config.file_delete_delay_ms))
 
     def collect_garbage(self, monotonic_ms: int) -> Callable[[], None] | None:
         """Removal of what has been out of use for ``file.delete.delay.ms``, to be run in any thread.

@@ -15,7 +15,7 @@ from odradek.core.ids import TopicPartition, id_text
 from odradek.storage.log import Log
 from odradek.storage.store import LogStore
 
-from .conftest import NOW_MS, SMALL, T0, FaultyDisk, Opener, append, crash, make_log, values_of
+from .conftest import NOW_MS, SMALL, T0, FaultyDisk, Opener, QuickDisk, append, crash, make_log, values_of
 
 
 def closed(store: LogStore) -> None:
@@ -395,3 +395,34 @@ def test_how_far_a_deleted_topic_was_compacted_says_nothing_of_its_successor(
     assert T0 not in store.cleaner_points
     crash(store)
     assert T0 not in opener().cleaner_points
+
+
+class NoRename(QuickDisk):
+    """A disk that is too full for a name."""
+
+    is_full = False
+
+    def rename(self, old: str, new: str, /) -> None:  # type: ignore[override]
+        if self.is_full and new.endswith("-delete"):
+            raise OSError(errno.ENOSPC, "no space")
+        super().rename(old, new)
+
+
+def test_a_folder_that_could_not_be_set_aside_gives_its_successor_nothing(opener: Opener) -> None:
+    disk = NoRename()
+    store = opener(disk)
+    log = make_log(store)
+    for value in (b"old 1", b"old 2"):
+        append(log, value)
+        log.roll(NOW_MS)
+    store.flush(NOW_MS)
+    disk.is_full = True
+    with pytest.raises(OSError, match="no space"):
+        store.delete(T0)
+    with pytest.raises(OSError, match="no space"):
+        make_log(store)
+    disk.is_full = False
+    append(make_log(store), b"new")
+    store.flush(NOW_MS)
+    crash(store)
+    assert values_of(opener().logs[T0]) == [b"new"]
