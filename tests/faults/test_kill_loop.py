@@ -9,7 +9,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,8 @@ def client_of(bootstrap: str) -> dict[str, Any]:
 class Follower:
     """A member of a group that reads along and commits; it remembers the commits that were answered."""
 
-    def __init__(self, bootstrap: str, partitions: int) -> None:
+    def __init__(self, bootstrap: str, partitions: int, settings: Mapping[str, Any] | None = None) -> None:
+        self._settings = dict(settings or {})
         self.committed = dict.fromkeys(range(partitions), 0)
         self.failure: str | None = None
         self._stopping = threading.Event()
@@ -65,6 +66,7 @@ class Follower:
         consumer = Consumer(
             {
                 **client_of(self._bootstrap),
+                **self._settings,
                 "group.id": GROUP,
                 "auto.offset.reset": "earliest",
                 "enable.auto.commit": False,

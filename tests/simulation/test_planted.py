@@ -7,6 +7,7 @@ import pytest
 
 from odradek.broker.partitions import Partition
 from odradek.storage.flush import FlushTicket
+from odradek.storage.log import Log
 from odradek.storage.log_state import LogState
 from odradek.storage.producers import Producers
 from odradek.storage.store import LogStore
@@ -88,3 +89,22 @@ PLANTED: dict[str, Plant] = {
 def test_a_planted_bug_is_found(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     PLANTED[bug](monkeypatch)
     assert any(Simulation(seed).run().problems for seed in SEEDS)
+
+
+def _hide_aborted(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Log, "aborted_transactions", lambda log, start, upper: [])
+
+
+def _take_every_end_for_a_commit(patch: pytest.MonkeyPatch) -> None:
+    original = Producers.end_transaction
+
+    def end(producers: Producers, header: Any, marker: Any, timestamp: int) -> Any:
+        return original(producers, header, marker._replace(commit=True), timestamp)
+
+    patch.setattr(Producers, "end_transaction", end)
+
+
+@pytest.mark.parametrize("plant", [_hide_aborted, _take_every_end_for_a_commit])
+def test_a_planted_bug_of_transactions_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    assert any(Simulation(seed, transactions=True).run().problems for seed in SEEDS)

@@ -27,6 +27,7 @@ FOUND = {
 """What went wrong once → a seed that showed it. The fixes have unit tests of their own."""
 
 
+TRANSACTION_SEEDS = 60
 COMPACTING_SEEDS = 40
 COMPACTING = {
     "log.cleaner.backoff.ms": "500",
@@ -58,6 +59,19 @@ def test_seeds_with_busy_compaction() -> None:
     failed = [result for result in results if result.problems]
     assert not failed, "\n\n".join(map(describe, failed[:3]))
     assert sum("compacted __consumer_offsets" in line for result in results for line in result.trace) > 100
+
+
+def simulate_transactions(seed: int) -> Result:
+    return Simulation(seed, run_ms=9_000, transactions=True).run()
+
+
+@pytest.mark.timeout(600)
+def test_seeds_with_transactions() -> None:
+    with get_context("spawn").Pool(os.cpu_count()) as pool:
+        results = pool.map(simulate_transactions, range(TRANSACTION_SEEDS))
+    assert sum(result.counts.get("transactions", 0) for result in results) > TRANSACTION_SEEDS
+    failed = [result for result in results if result.problems]
+    assert not failed, "\n\n".join(map(describe, failed[:3]))
 
 
 @pytest.mark.parametrize("finding", FOUND)

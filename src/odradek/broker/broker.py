@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from odradek.broker import table
 from odradek.broker.cleaner import Cleaner
 from odradek.broker.cold_reads import LoadAtOnce, Loader
+from odradek.broker.disk_room import DiskRoom
 from odradek.broker.fetch_sessions import FetchSessions
 from odradek.broker.gathered import Gathered
 from odradek.broker.maintenance import Chore, Maintenance
@@ -22,6 +23,7 @@ from odradek.broker.partitions import OFFSETS_TOPIC, TRANSACTIONS_TOPIC, CommitW
 from odradek.broker.producer_ids import ProducerIds
 from odradek.broker.quotas import Quotas
 from odradek.broker.requests import Answer, Close, Message, Parts, RequestContext, Session, Wait
+from odradek.broker.scrubber import Scrubber
 from odradek.broker.timers import Timers
 from odradek.broker.topics import Topics
 from odradek.cluster.change import Change
@@ -94,8 +96,10 @@ class Broker:
         self.loader: Loader = LoadAtOnce(store.volume.disk)
         """Who waits for the disk where a fetch would have to; the server has threads for it."""
         self.cleaner = Cleaner(store, config, clock, self.after_flush)
+        self.scrubber = Scrubber(store, config, clock)
         self.producer_ids = ProducerIds(self)
         self.quotas = Quotas(self)
+        self.room = DiskRoom(self, store, config)
         self._after_flush: list[Callable[[bool], None]] = []
         self._sweep_is_due = False
         self.gathered = Gathered(self)
@@ -390,6 +394,8 @@ class Broker:
         if self.store.volume.dirty or self.store.volume.timed:
             self.want_flush(is_urgent=False)
         self.topics.make_missing()
+        self.scrubber.run()
+        self.room.look()
         return self.maintenance.run() + self.cleaner.run()
 
     def close(self, *, is_clean: bool = True) -> None:

@@ -16,6 +16,8 @@ class Health(NamedTuple):
     metadata_failure: str | None
     disk_total: int
     disk_usable: int
+    is_full: bool = False
+    """Producers are refused for want of room."""
 
     @property
     def problems(self) -> list[str]:
@@ -23,6 +25,8 @@ class Health(NamedTuple):
         found = []
         if self.metadata_failure is not None:
             found.append(f"the metadata log failed, nothing can be changed: {self.metadata_failure}")
+        if self.is_full:
+            found.append("the disk is full: producers are refused until there is room")
         found += [
             f"{partition} is offline: {reason}" for partition, reason in list(self.offline.items())[:10]
         ]
@@ -42,4 +46,5 @@ def look(broker: "Broker") -> Health:
                 offline[partition.topic_partition] = str(partition.log.offline)
     failure = broker.metadata.failure
     total, usable = broker.store.disk.space(broker.store.folder)
-    return Health(count, offline, None if failure is None else str(failure), total, usable)
+    text = None if failure is None else str(failure)
+    return Health(count, offline, text, total, usable, broker.room.is_full)

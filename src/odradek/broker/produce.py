@@ -54,6 +54,18 @@ def handle(
     acks = request.acks
     if acks not in (1, -1, 0):
         return refuse(request, ErrorCode.INVALID_REQUIRED_ACKS, None)
+    room = broker.room
+    if room.is_full:
+        return room.refuse(request)
+    if room.is_tight:
+        slowed: ProduceResponse | Wait | Close | None = room.slow(_handle(broker, request, context), context)
+        return slowed
+    return _handle(broker, request, context)
+
+
+def _handle(
+    broker: "Broker", request: ProduceRequest, context: RequestContext
+) -> ProduceResponse | Wait | Close | None:
     if request.transactional_id is not None:
         from odradek.broker import transactional_produce
 

@@ -112,6 +112,59 @@ def _import_tables(value: Json) -> list[Table]:
     return tables
 
 
+@command.command("verify")
+@click.argument("paths", nargs=-1, required=True, metavar="DIR|FILE...", type=click.Path(path_type=Path))
+@click.option("--repair", is_flag=True, help="Put right what can be made anew; no broker may run on it.")
+@output_option
+def verify(paths: tuple[Path, ...], repair: bool, output: str) -> int:
+    """Check that files are what was written: a data folder, partitions' folders, or single files.
+
+    CRCs and order of all batches, indexes against the log, snapshots, checkpoints, the metadata log.
+    Indexes and snapshots are made anew or removed with --repair; damage in a log cannot be put right.
+    The exit code is 1 when anything is wrong, 0 when --repair has put all of it right.
+    """
+    found = [finding for path in paths for finding in _verify_one(path, repair)]
+    columns = ("file", "position", "problem", "outcome")
+    rows = [[finding[name] for name in columns] for finding in found]
+    emit(found, output, lambda: [Table(columns, rows)])
+    if output == "table" and not found:
+        note("All is well.")
+    return FAILED if any(not finding["outcome"].startswith(_PUT_RIGHT) for finding in found) else 0
+
+
+_PUT_RIGHT = ("made anew", "removed")
+
+
+def _verify_one(path: Path, repair: bool) -> list[Json]:
+    from odradek.cli.verify import (
+        is_data_folder,
+        verify_data_folder,
+        verify_metadata_file,
+        verify_partition,
+    )
+    from odradek.storage.disk import LockHeldError, SystemDisk
+
+    if not path.exists():
+        raise CommandError(f"there is no {path}", exit_code=NOT_FOUND)
+    folder = path if path.is_dir() else path.parent
+    disk = SystemDisk()
+    lock = -1
+    data_folder = next((each for each in (folder, folder.parent) if is_data_folder(each)), None)
+    try:
+        if repair and data_folder is not None:
+            lock = disk.lock(str(data_folder / ".lock"))
+        if path == data_folder:
+            return list(verify_data_folder(disk, path, repairs=repair))
+        if path.is_dir() or _is_known(path):
+            return list(verify_partition(disk, folder, None if path.is_dir() else path, repairs=repair))
+        return list(verify_metadata_file(path))
+    except LockHeldError as error:
+        raise CommandError(f"{data_folder} is in use by {error.holder}", "Stop the broker first.") from None
+    finally:
+        if lock >= 0:
+            disk.close(lock)
+
+
 def _expand(paths: tuple[Path, ...]) -> list[Path]:
     expanded: list[Path] = []
     for path in paths:

@@ -1,7 +1,10 @@
 """The metadata log on local files; FORMAT.md has the bytes and the crash cases."""
 
+import contextlib
 import logging
 import os
+import struct
+import zlib
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -25,6 +28,8 @@ from odradek.core.errors import DamageError, StartupError
 log = logging.getLogger("odradek.metadata")
 
 FOLDER = "__odradek_metadata"
+DURABLE = "durable"
+_DURABLE = struct.Struct(">Q")
 ROLL_BYTES = 4 * 1024 * 1024
 KEPT_SNAPSHOTS = 2
 
@@ -45,7 +50,7 @@ class FileMetadataStore:
         self._hashes: dict[int, bytes] = {}
         """Of entries that a snapshot may still be taken of."""
         self._durable_index = 0
-        self._fd = -1
+        self._fd = self._durable_fd = -1
         self._end = 0
         self._roll_bytes = ROLL_BYTES
         self._first = 1
@@ -125,6 +130,7 @@ class FileMetadataStore:
             self._disk.sync_folder(self._folder)
             self._is_new = False
         self._durable_index = index
+        self._note_durable(index)
         applied = self.image if self._applied is None else self._applied
         if self._wants_snapshot and applied.index + 1 >= self._first:
             try:
@@ -134,6 +140,24 @@ class FileMetadataStore:
                 log.warning(
                     "no snapshot of the metadata could be taken, the next flush tries again: %s", error
                 )
+
+    def _note_durable(self, index: int) -> None:
+        """Written after the sync, so true without one: a kill leaves it, and harm to the last entry is not
+        taken for a torn end."""
+        data = _DURABLE.pack(index)
+        with contextlib.suppress(OSError):
+            if self._durable_fd < 0:
+                self._durable_fd = self._disk.open(os.path.join(self._folder, DURABLE), create=True)
+            self._disk.pwrite(self._durable_fd, data + zlib.crc32(data).to_bytes(4, "big"), 0)
+
+    def _noted_durable(self) -> int:
+        path = os.path.join(self._folder, DURABLE)
+        content = self._disk.read_file(path) if self._disk.exists(path) else b""
+        data, checksum = content[: _DURABLE.size], content[_DURABLE.size :]
+        if zlib.crc32(data).to_bytes(4, "big") != checksum:
+            return 0
+        index: int = _DURABLE.unpack(data)[0]
+        return index
 
     def applied(self, image: ClusterImage) -> None:
         """Everything up to ``image`` is durable and folded."""
@@ -157,6 +181,8 @@ class FileMetadataStore:
         finally:
             self._disk.close(self._fd)
             self._fd = -1
+            if self._durable_fd >= 0:
+                self._disk.close(self._durable_fd)
 
     def _commit(self, records: Sequence[Record]) -> None:
         """Appends, flushes and folds at once, as nobody waits at start."""
@@ -251,6 +277,8 @@ class FileMetadataStore:
 
     def _was_durable(self, data: bytes, position: int) -> bool:
         """Whether a whole entry behind ``position`` knew the one that should be there to be on disk."""
+        if self._noted_durable() > self._index:
+            return True
         found = data.find(MAGIC, position + 1)
         while found >= 0:
             try:

@@ -80,6 +80,8 @@ class Server:
         broker.cleaner.jobs = self._cleaner_worker
         self._cold_reader = ColdReader(loop, broker.store.volume.disk, after=self.settle)
         broker.loader = self._cold_reader
+        self._scrub_worker = Worker(loop, in_processes=uses_processes, after=self.settle)
+        broker.scrubber.jobs = self._scrub_worker
 
     async def start(self, listeners: Sequence[Listener]) -> list[tuple[str, int]]:
         """Opens the listeners; returns the addresses that they are bound to.
@@ -256,7 +258,8 @@ class Server:
         for handle in (self._timer_handle, self._housekeeping_handle):
             if handle is not None:
                 handle.cancel()
-        await asyncio.get_running_loop().run_in_executor(None, self._cleaner_worker.stop)
+        for worker in (self._cleaner_worker, self._scrub_worker):
+            await asyncio.get_running_loop().run_in_executor(None, worker.stop)
         await asyncio.get_running_loop().run_in_executor(None, self._flusher.stop)
         self._cold_reader.stop()
         # What the flusher finished is announced by callbacks that are due now.

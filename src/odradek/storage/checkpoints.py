@@ -10,19 +10,32 @@ import json
 from collections.abc import Iterable, Mapping
 
 from odradek.core.ids import TopicId, TopicPartition, id_from_text, id_text
+from odradek.records.crc import crc32c
 
 _VERSION = "0"
 
 
+_CHECKSUM = "odradek/crc32c"
+"""The last entry of an offset checkpoint is of no topic, as none can have such a name: it is the CRC-32C of
+the lines before it. Kafka reads over it, and writes none."""
+
+
 def encode_offsets(offsets: Mapping[TopicPartition, int]) -> bytes:
-    return _encode(f"{topic} {partition} {offset}" for (topic, partition), offset in offsets.items())
+    lines = [f"{topic} {partition} {offset}" for (topic, partition), offset in offsets.items()]
+    return _encode([*lines, f"{_CHECKSUM} 0 {_checksum(lines)}"])
 
 
 def decode_offsets(content: bytes) -> dict[TopicPartition, int]:
-    offsets = {}
-    for fields in _decode(content, 3):
-        offsets[TopicPartition(fields[0], int(fields[1]))] = int(fields[2])
-    return offsets
+    rows = _decode(content, 3)
+    if rows and rows[-1][0] == _CHECKSUM:
+        checksum = int(rows.pop()[2])
+        if checksum != _checksum([" ".join(fields) for fields in rows]):
+            raise ValueError("its checksum does not fit")
+    return {TopicPartition(fields[0], int(fields[1])): int(fields[2]) for fields in rows}
+
+
+def _checksum(lines: list[str]) -> int:
+    return crc32c("\n".join(lines).encode())
 
 
 def encode_epochs(entries: Iterable[tuple[int, int]]) -> bytes:
@@ -88,8 +101,14 @@ def encode_clean_shutdown(broker_epoch: int) -> bytes:
 
 
 def decode_clean_shutdown(content: bytes) -> int:
-    """The broker epoch of the run that stopped cleanly, -1 when the marker does not tell."""
-    try:
-        return int(json.loads(content)["brokerEpoch"])
-    except (ValueError, KeyError, TypeError):
+    """The broker epoch of the run that stopped cleanly, -1 when the marker does not tell.
+
+    An old Kafka's is empty. Raises ``ValueError`` for one that is garbled.
+    """
+    if not content:
         return -1
+    fields = json.loads(content)
+    if not isinstance(fields, dict) or fields.get("version") != 0:
+        raise ValueError("version is unknown")
+    epoch = fields.get("brokerEpoch", -1)
+    return epoch if isinstance(epoch, int) else -1

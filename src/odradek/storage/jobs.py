@@ -23,7 +23,10 @@ from odradek.storage.disk import Disk
 
 UNLIMITED_RATE = float("inf")
 
-KINDS: dict[str, str] = {"compact": "odradek.storage.compact_job:compact"}
+KINDS: dict[str, str] = {
+    "compact": "odradek.storage.compact_job:compact",
+    "verify": "odradek.storage.verify:verify_all",
+}
 """Kind of a job → "module:function", imported when it is first asked for."""
 
 

@@ -14,7 +14,7 @@ from odradek.storage.config import LogConfig
 from odradek.storage.disk import Disk, write_all
 from odradek.storage.flush_journal import UNSURE, Place
 from odradek.storage.log import Log
-from odradek.storage.recovery import recover, write_again
+from odradek.storage.recovery import load_epochs, recover, write_again
 from odradek.storage.segment import Segment
 from odradek.storage.swap import finish_swaps
 from odradek.storage.volume import Volume
@@ -33,6 +33,8 @@ class Found(NamedTuple):
     log_start_offset: int = UNKNOWN_OFFSET
     is_clean: bool = False
     flushed: Mapping[Place, int] | None = None
+    is_start_lost: bool = False
+    """The log start checkpoint is damaged: the leader epochs know it, too."""
 
 
 def create_log(
@@ -97,6 +99,7 @@ def load_log(
         end_offset = max(found.recovery_point, start_offset)
         topic_id = _known_topic_id(volume.disk, folder)
         log = Log(volume, folder, topic_partition, topic_id, config, [segment], start_offset, end_offset, [])
+        log.recovery_point = max(found.recovery_point, 0)  # as it was: nothing was found out
         log.go_offline(damage)
         return log
 
@@ -129,7 +132,12 @@ def _load_log(
                 segment.close()
         end_offset = recovered.log_end_offset
     start_offset = max(found.log_start_offset, segments[0].base_offset)
+    if found.is_start_lost:
+        noted_epochs = load_epochs(disk, folder, end_offset).entries
+        start_offset = max(start_offset, noted_epochs[0][1] if noted_epochs else 0)
     if start_offset > end_offset:
+        if any(segment.size for segment in segments):
+            _confirm_start(disk, folder, volume.folder, start_offset, end_offset)
         segments, end_offset = (
             _start_over(disk, folder, segments, snapshots, start_offset, now_ms),
             start_offset,
@@ -196,6 +204,15 @@ def _clean_end(last: Segment, recovery_point: int) -> int:
     end_offset = last.next_offset()
     last.close()
     return end_offset
+
+
+def _confirm_start(disk: Disk, folder: str, data_folder: str, start_offset: int, end_offset: int) -> None:
+    """All of a log is to be dropped because one file says where it starts: another has to say so, too."""
+    epochs = load_epochs(disk, folder, 1 << 63).entries
+    if epochs and epochs[0][1] >= start_offset:
+        return
+    reason = f"it says that {folder} starts at offset {start_offset}, beyond its end {end_offset}"
+    raise DamageError(f"{data_folder}/{names.LOG_STARTS}", 0, reason)
 
 
 def _start_over(

@@ -17,6 +17,7 @@ from odradek.records.crc import crc32c
 from odradek.records.errors import CorruptBatchError, InvalidRecordsError
 from odradek.records.record import read_records
 from odradek.storage import lookup, names, validation
+from odradek.storage.checking import check_batches
 from odradek.storage.disk import write_all
 from odradek.storage.gathering import GatheringLog
 from odradek.storage.lookup import TimestampOffset
@@ -282,6 +283,8 @@ class Log(GatheringLog):
             elif limit <= start:
                 return ReadResult(b"", offset, offset)
             records = segment.view(start, limit)
+            if start < segment.unchecked_to and limit > segment.unchecked_from:
+                check_batches(segment, records, start, offset, self._end_of(segment))
         except (DamageError, OSError) as error:
             raise self.failed(error) from error
         self._remember(next_offset, segment, limit)
@@ -340,6 +343,9 @@ class Log(GatheringLog):
         if place is None:
             return segment, start, segment.size, end_offset
         return segment, start, place.position, min(place.base_offset, upper_offset)
+
+    def _end_of(self, segment: Segment) -> int:
+        return self.log_end_offset if segment is self.active else self._successor(segment).base_offset
 
     def _successor(self, segment: Segment) -> Segment:
         return self.segments[bisect_right(self.segments, segment.base_offset, key=_base_offset)]

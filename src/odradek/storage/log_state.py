@@ -137,7 +137,7 @@ class LogState:
     def config(self, config: LogConfig) -> None:
         self._config = config
         self.is_strict = config.is_strict
-        self._is_plain = config.accepts_batches_as_they_are
+        self._is_plain = config.accepts_batches_as_they_are and not self.volume.is_tight
         if not config.is_strict:
             self.high_watermark = self.log_end_offset
         self._set_roll_limits()
@@ -276,6 +276,17 @@ class LogState:
         if self.is_strict and item.end_offset > self.high_watermark:
             self.high_watermark = item.end_offset
         return True
+
+    def forget_epochs(self) -> None:
+        """Have the leader epochs read again: their file was replaced."""
+        self._epochs = None
+        _ = self.epochs
+
+    def write_epochs_again(self) -> None:
+        """Have the next flush write the leader epochs, which are known here, over their file."""
+        _ = self.epochs
+        self._pending_epochs = True
+        self.request_flush()
 
     def sync_later(self, fds: list[int], folders: list[str]) -> None:
         """Have the next flush sync and close ``fds``, and sync ``folders``, before it counts."""

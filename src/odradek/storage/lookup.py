@@ -12,6 +12,7 @@ from odradek.core.errors import ApiError, DamageError, ErrorCode
 from odradek.records.batch import HEADER, HEADER_SIZE, BatchHeader
 from odradek.records.errors import CorruptBatchError, InvalidRecordsError
 from odradek.records.record import Record, read_records
+from odradek.storage.checking import time_entry
 from odradek.storage.segment import Place, Segment
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def find_offset_by_timestamp(log: Log, timestamp_ms: int, upper_offset: int) -> 
 
 
 def _find_in_segment(segment: Segment, timestamp_ms: int, start_offset: int) -> TimestampOffset | None:
-    indexed = segment.time_index.lookup(timestamp_ms)
+    indexed = time_entry(segment, timestamp_ms)
     from_offset = max(indexed[1] if indexed else segment.base_offset, start_offset)
     entry = segment.offset_index.lookup(from_offset)
     for place in segment.walk(entry[1] if entry else 0, segment.size):

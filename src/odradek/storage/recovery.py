@@ -155,7 +155,7 @@ class Recovered(NamedTuple):
     epochs_changed: bool
 
 
-class _ScanEnd(NamedTuple):
+class ScanEnd(NamedTuple):
     """Where the good bytes of a segment end; ``reason`` is empty when that is the end of the file.
 
     ``is_compacted``: records are missing in it. It was flushed before, so its end is where it should be.
@@ -200,7 +200,7 @@ def recover(
             break
         next_offset = max(next_offset, segment.base_offset)
         aborted: list[AbortedTransaction] = []
-        end = _scan(segment, next_offset, producers, epochs, aborted, index_interval_bytes)
+        end = scan(segment, next_offset, producers, epochs, aborted, index_interval_bytes)
         next_offset, is_compacted = end.next_offset, end.is_compacted
         is_last = number + 1 == len(segments)
         if next_offset < flushed_offset and (end.reason or is_last):
@@ -209,6 +209,7 @@ def recover(
             raise DamageError(segment.path(), end.position, reason)
         if end.reason:
             _cut_tail(disk, segments, number, end)
+        segment.unchecked_to = 0
         segment.rewrite_transactions(aborted)
         for fd in segment.write_indexes():
             disk.close(fd)
@@ -245,7 +246,7 @@ def write_again(disk: Disk, segments: list[Segment], offset: int) -> None:
             disk.close(fd)
 
 
-def _cut_tail(disk: Disk, segments: list[Segment], number: int, end: _ScanEnd) -> None:
+def _cut_tail(disk: Disk, segments: list[Segment], number: int, end: ScanEnd) -> None:
     _drop_segments(disk, segments, number + 1)
     segments[number].close_file()
     segments[number].shrink(end.position)
@@ -267,14 +268,14 @@ def _remove_snapshot(disk: Disk, folder: str, snapshots: list[int], offset: int)
     snapshots.remove(offset)
 
 
-def _scan(
+def scan(
     segment: Segment,
     next_offset: int,
     producers: Producers,
     epochs: LeaderEpochs,
     aborted: list[AbortedTransaction],
     index_interval_bytes: int,
-) -> _ScanEnd:
+) -> ScanEnd:
     """Check every batch of a segment and take it in, up to the first bad byte.
 
     Spelled out in line: after a crash it runs for every batch of what may be gigabytes.
@@ -289,7 +290,7 @@ def _scan(
         if at + HEADER_SIZE > len(chunk):
             chunk, start, at = _chunk(segment, position, _SCAN_BYTES), position, 0
             if len(chunk) < HEADER_SIZE:
-                return _ScanEnd(position, next_offset, f"{len(chunk)} bytes are too few for a batch")
+                return ScanEnd(position, next_offset, f"{len(chunk)} bytes are too few for a batch")
         header = unpack(chunk, at)
         # fmt: off
         (base_offset, length, epoch, magic, crc, _, delta, _, max_timestamp,
@@ -308,18 +309,18 @@ def _scan(
             or last_offset - base > LARGEST_RELATIVE_OFFSET
         ):
             reason = _describe(BatchHeader._make(header), end - position, next_offset, base)
-            return _ScanEnd(position, next_offset, reason)
+            return ScanEnd(position, next_offset, reason)
         if at + size > len(chunk):
             chunk, start, at = _chunk(segment, position, max(size, _SCAN_BYTES)), position, 0
         computed = crc32c(chunk[at + CRC_START : at + size])
         if computed != crc:
             reason = f"CRC {crc:#010x} stored, {computed:#010x} computed"
-            return _ScanEnd(position, next_offset, reason)
+            return ScanEnd(position, next_offset, reason)
         if producer_id >= 0:
             try:
                 ended = apply_batch(producers, BatchHeader._make(header), chunk[at : at + size])
             except (CorruptBatchError, InvalidRecordsError) as error:
-                return _ScanEnd(position, next_offset, str(error))
+                return ScanEnd(position, next_offset, str(error))
             if ended is not None:
                 aborted.append(ended)
         if epoch > latest_epoch:
@@ -335,7 +336,7 @@ def _scan(
         segment.bytes_since_index += size
         next_offset = last_offset + 1
         position += size
-    return _ScanEnd(position, next_offset, "", is_compacted)
+    return ScanEnd(position, next_offset, "", is_compacted)
 
 
 def _chunk(segment: Segment, position: int, length: int) -> memoryview:

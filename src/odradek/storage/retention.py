@@ -5,6 +5,7 @@ Source: ``UnifiedLog.deleteOldSegments``.
 
 from typing import NamedTuple
 
+from odradek.storage.checking import is_youngest_known
 from odradek.storage.log import Log
 
 
@@ -45,6 +46,10 @@ def _count_old(log: Log, now_ms: int) -> int:
         is_empty_end = segment is log.active and segment.size == 0
         if is_empty_end or now_ms - segment.youngest_ms() <= retention_ms:
             return number
+        if not is_youngest_known(segment):
+            segment.rebuild_indexes()  # one bit of the time index must not delete anything
+            if now_ms - segment.youngest_ms() <= retention_ms:
+                return number
     return len(log.segments)
 
 

@@ -63,6 +63,8 @@ class Segment:
         "roll_jitter_ms",
         "size",
         "suffix",
+        "unchecked_from",
+        "unchecked_to",
     )
 
     def __init__(
@@ -83,6 +85,9 @@ class Segment:
         self.created_ms = created_ms
         self.is_active = is_active
         self.suffix = suffix
+        self.unchecked_from = 0
+        self.unchecked_to = size
+        """Bytes between the two were not written by this process, nor were their CRCs looked at by it."""
         self.roll_jitter_ms = 0
         self.bytes_since_index = 0
         self.first_timestamp = UNKNOWN_TIMESTAMP
@@ -208,6 +213,7 @@ class Segment:
             self.disk.close(fd)
             self.fd = fresh
         self.size = size
+        self.unchecked_to = min(self.unchecked_to, size)
 
     def file_names(self) -> list[str]:
         """Paths of all files that may belong to the segment."""

@@ -5,7 +5,7 @@ Source: ``LogManager``; FORMAT.md has the files.
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import cast
@@ -31,6 +31,8 @@ from odradek.storage.log import Log
 from odradek.storage.retention import retention_plan
 from odradek.storage.segment import Segment
 from odradek.storage.volume import Volume
+
+log = logging.getLogger("odradek.storage")
 
 CLOSED_AT_ONCE = 64
 """Logs whose closing files are flushed together: each holds descriptors until then."""
@@ -162,10 +164,12 @@ class LogStore:
         progress: Progress | None,
     ) -> None:
         self._take_clean_marker()
-        recovery_points = self._read_offsets(names.RECOVERY_POINTS)
-        starts = self._read_offsets(names.LOG_STARTS)
-        with contextlib.suppress(StartupError):  # without it, logs are compacted from their beginning
-            self.cleaner_points = self._read_offsets(names.CLEANER_POINTS)
+        damaged: list[str] = []
+        recovery_points = self._read_offsets(names.RECOVERY_POINTS, damaged)
+        starts = self._read_offsets(names.LOG_STARTS, damaged)
+        self.was_clean = self.was_clean and not damaged
+        is_start_lost = names.LOG_STARTS in damaged
+        self.cleaner_points = self._read_offsets(names.CLEANER_POINTS, [])
         flushed = None
         if not self.was_clean:
             flushed = read_facts(self.disk, f"{self.folder}/{names.FLUSHED_OFFSETS}")
@@ -183,6 +187,7 @@ class LogStore:
                 starts.get(partition, UNKNOWN_OFFSET),
                 self.was_clean,
                 flushed,
+                is_start_lost,
             )
             self.logs[partition] = load_log(self.volume, partition, config_of(partition), found, now_ms)
             if progress is not None:
@@ -220,21 +225,25 @@ class LogStore:
         path = f"{self.folder}/{names.CLEAN_SHUTDOWN}"
         self.was_clean = self.disk.exists(path)
         if self.was_clean:
-            self.previous_broker_epoch = decode_clean_shutdown(self.disk.read_file(path))
+            try:
+                self.previous_broker_epoch = decode_clean_shutdown(self.disk.read_file(path))
+            except ValueError:
+                log.warning("%s is damaged: the logs are recovered as after a crash", path)
+                self.was_clean = False
             self.disk.remove(path)
             self.disk.sync_folder(self.folder)
 
-    def _read_offsets(self, name: str) -> dict[TopicPartition, int]:
+    def _read_offsets(self, name: str, damaged: list[str]) -> dict[TopicPartition, int]:
+        """A checkpoint, empty when there is none; one that is damaged is noted among the ``damaged``."""
         path = f"{self.folder}/{name}"
         if not self.disk.exists(path):
             return {}
         try:
             return decode_offsets(self.disk.read_file(path))
         except ValueError as error:
-            raise StartupError(
-                f"{path} is damaged: {error}; without it nobody can tell what had been flushed. Restore it, "
-                f"or remove it to have every log scanned from its beginning"
-            ) from error
+            log.warning("%s is damaged (%s); what it said is found out anew", path, error)
+            damaged.append(name)
+            return {}
 
     def _sync_recovered(self) -> None:
         """Everything that recovery accepted counts as flushed from now on, so it has to be."""
@@ -354,6 +363,12 @@ class LogStore:
         """Forget producers quiet for ``producer.id.expiration.ms``, in logs where any are in memory."""
         expiration_ms = self.volume.producer_expiration_ms
         return sum(log.expire_producers(now_ms, expiration_ms) for log in self.logs.values())
+
+    def set_tight(self, is_tight: bool) -> None:
+        """Whether batches are to be looked at one by one, for want of room."""
+        self.volume.is_tight = is_tight
+        for each in self.logs.values():
+            each.config = each.config
 
     # -- flushing
 

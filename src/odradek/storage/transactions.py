@@ -4,6 +4,7 @@ Source: ``TransactionIndex`` and ``AbortedTxn``; FORMAT.md has the layout.
 """
 
 import struct
+from collections.abc import Iterable
 
 from odradek.core.errors import DamageError
 from odradek.storage.disk import Disk, write_all
@@ -11,6 +12,11 @@ from odradek.storage.producers import AbortedTransaction
 
 _ENTRY = struct.Struct(">hqqqq")
 _CLOSED = -1
+
+
+def encode_transactions(transactions: Iterable[AbortedTransaction]) -> bytes:
+    """A transaction index's bytes."""
+    return b"".join(_ENTRY.pack(0, *transaction) for transaction in transactions)
 
 
 class TransactionIndex:
@@ -28,18 +34,24 @@ class TransactionIndex:
         content = self._disk.read_file(self._path)
         if len(content) % _ENTRY.size:
             raise DamageError(self._path, len(content), "not a whole number of entries")
-        entries = []
+        entries: list[AbortedTransaction] = []
         for position in range(0, len(content), _ENTRY.size):
             version, *fields = _ENTRY.unpack_from(content, position)
             if version != 0:
                 raise DamageError(self._path, position, f"entry version {version} is unknown")
-            entries.append(AbortedTransaction(*fields))
+            entry = AbortedTransaction(*fields)
+            first, last = entry.first_offset, entry.last_offset
+            if not 0 <= first <= last or entry.last_stable_offset > last + 1:
+                raise DamageError(self._path, position, f"no transaction is like {entry}")
+            if entries and entries[-1].last_offset >= entry.last_offset:
+                raise DamageError(self._path, position, "entries do not ascend")
+            entries.append(entry)
         return entries
 
     def append(self, transaction: AbortedTransaction) -> None:
         if self.fd == _CLOSED:
             self.fd = self._disk.open(self._path, create=True)
-        entry = _ENTRY.pack(0, *transaction)
+        entry = encode_transactions([transaction])
         write_all(self._disk, self.fd, entry, len(self.entries) * _ENTRY.size)
         self.entries.append(transaction)
 

@@ -40,6 +40,7 @@ class Volume:
         "garbage",
         "gathering",
         "in_flight",
+        "is_tight",
         "journal",
         "log_start_checkpoint",
         "log_starts_changed",
@@ -56,6 +57,8 @@ class Volume:
         self.randomness = randomness
         self.file_system_fd = file_system_fd
         self.producer_expiration_ms = DAY_MS
+        self.is_tight = False
+        """Room is scarce: every batch goes the way on which that is looked at."""
         self.on_offline: Callable[[LogState], None] = lambda log: None
         self.dirty: list[LogState] = []
         """Logs for which a flush is due; each is in here once."""

@@ -3,13 +3,16 @@
 import pytest
 
 from odradek.core.ids import TopicPartition, id_from_text
+from odradek.records.crc import crc32c
 from odradek.storage import checkpoints
 
 
 def test_offsets() -> None:
     offsets = {TopicPartition("a", 0): 5, TopicPartition("b-c.d", 12): 1 << 60}
     content = checkpoints.encode_offsets(offsets)
-    assert content == b"0\n2\na 0 5\nb-c.d 12 1152921504606846976\n"
+    lines = b"a 0 5\nb-c.d 12 1152921504606846976"
+    assert content == b"0\n3\n%b\nodradek/crc32c 0 %d\n" % (lines, crc32c(lines))
+    assert checkpoints.decode_offsets(b"0\n2\n%b\n" % lines) == offsets, "Kafka's have none"
     assert checkpoints.decode_offsets(content) == offsets
     assert checkpoints.decode_offsets(b"") == {}
 
@@ -48,5 +51,22 @@ def test_properties() -> None:
 def test_clean_shutdown() -> None:
     assert checkpoints.encode_clean_shutdown(12) == b'{"version":0,"brokerEpoch":12}'
     assert checkpoints.decode_clean_shutdown(b'{"version":0,"brokerEpoch":12}') == 12
-    for content in (b"", b"{}", b"[]", b"\xff"):
+    for content in (b"", b'{"version":0}'):
         assert checkpoints.decode_clean_shutdown(content) == -1
+    for content in (b"{}", b"[]", b"\xff", b'{"version":1,"brokerEpoch":12}'):
+        with pytest.raises(ValueError):  # noqa: PT011
+            checkpoints.decode_clean_shutdown(content)
+
+
+def test_every_flipped_bit_of_an_offset_checkpoint_is_noticed_or_harmless() -> None:
+    offsets = {TopicPartition("t", 0): 12, TopicPartition("u-1", 3): 1 << 40}
+    content = checkpoints.encode_offsets(offsets)
+    for position in range(len(content)):
+        for bit in range(8):
+            flipped = bytearray(content)
+            flipped[position] ^= 1 << bit
+            try:
+                found = checkpoints.decode_offsets(bytes(flipped))
+            except ValueError:
+                continue
+            assert {name: found[name] for name in offsets} == offsets, flipped

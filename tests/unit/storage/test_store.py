@@ -147,9 +147,10 @@ def test_checkpoints_are_kafkas(store: LogStore) -> None:
     one.advance_log_start(1)
     store.write_checkpoints()
     folder = Path(store.folder)
-    assert (folder / "recovery-point-offset-checkpoint").read_text() == "0\n2\nt 0 2\nu.v_w-x 12 1\n"
-    assert (folder / "replication-offset-checkpoint").read_text() == "0\n2\nt 0 2\nu.v_w-x 12 1\n"
-    assert (folder / "log-start-offset-checkpoint").read_text() == "0\n1\nt 0 1\n"
+    points = (folder / "recovery-point-offset-checkpoint").read_text()
+    assert points.startswith("0\n3\nt 0 2\nu.v_w-x 12 1\nodradek/crc32c 0 ")
+    assert (folder / "replication-offset-checkpoint").read_text() == points
+    assert (folder / "log-start-offset-checkpoint").read_text().startswith("0\n2\nt 0 1\nodradek/crc32c 0 ")
     assert (
         folder / "t-0" / "partition.metadata"
     ).read_text() == f"version: 0\ntopic_id: {id_text(one.topic_id)}"
@@ -168,22 +169,41 @@ def test_the_log_start_survives(opener: Opener, store: LogStore) -> None:
     assert len(values_of(log)) == 30
 
 
-def test_a_log_start_above_everything_starts_over(opener: Opener, store: LogStore) -> None:
+def test_a_log_start_above_everything_needs_a_second_word(opener: Opener, store: LogStore) -> None:
     log = make_log(store)
     append(log, b"a")
-    closed(store)
+    store.flush(NOW_MS)
+    store.write_checkpoints()
+    crash(store)
     Path(store.folder, "log-start-offset-checkpoint").write_text("0\n1\nt 0 77\n")
+    again = opener()
+    assert "log-start-offset-checkpoint" in str(again.logs[T0].offline)
+    crash(again)
+    Path(store.folder, "t-0", "leader-epoch-checkpoint").write_text("0\n1\n0 77\n")
     log = opener().logs[T0]
     assert (log.log_start_offset, log.log_end_offset) == (77, 77)
     assert append(log, b"b").base_offset == 77
 
 
-def test_a_damaged_checkpoint_is_said_and_not_guessed(opener: Opener, store: LogStore) -> None:
-    make_log(store)
+@pytest.mark.parametrize("change", [(b"t 0 ", b"t 0 7"), (b"t 0 ", b"t 1 "), (b"t 0 ", b"t 0"), (b"0", b"1")])
+@pytest.mark.parametrize("name", ["recovery-point-offset-checkpoint", "log-start-offset-checkpoint"])
+def test_a_checkpoint_that_was_damaged_after_a_clean_stop(
+    opener: Opener, store: LogStore, name: str, change: tuple[bytes, bytes]
+) -> None:
+    log = make_log(store)
+    for value in (b"a", b"b", b"c", b"d"):
+        append(log, value)
+    store.flush(NOW_MS)
+    log.advance_log_start(3)
     closed(store)
-    Path(store.folder, "recovery-point-offset-checkpoint").write_text("0\n2\nt 0 0\n")
-    with pytest.raises(StartupError, match="recovery-point-offset-checkpoint is damaged"):
-        opener()
+    path = Path(store.folder, name)
+    path.write_bytes(path.read_bytes().replace(*change, 1))
+    again = opener()
+    log = again.logs[T0]
+    assert log.offline is None
+    assert (log.log_start_offset, log.log_end_offset) == (3, 4)
+    assert values_of(log) == [b"d"]
+    assert append(log, b"e").base_offset == 4
 
 
 def test_deleting(opener: Opener, store: LogStore) -> None:

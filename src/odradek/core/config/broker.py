@@ -54,6 +54,10 @@ _PLAIN = (
     "num.partitions",
     "offset.metadata.max.bytes",
     "offsets.retention.check.interval.ms",
+    "odradek.disk.headroom.bytes",
+    "odradek.scrub.enable",
+    "odradek.scrub.interval.ms",
+    "odradek.scrub.io.max.bytes.per.second",
     "offsets.topic.num.partitions",
     "offsets.topic.segment.bytes",
     "producer.id.expiration.ms",
@@ -125,6 +129,10 @@ class BrokerConfig:
         "node_id",
         "notices",
         "num_partitions",
+        "odradek_disk_headroom_bytes",
+        "odradek_scrub_enable",
+        "odradek_scrub_interval_ms",
+        "odradek_scrub_io_max_bytes_per_second",
         "offset_metadata_max_bytes",
         "offsets_retention_check_interval_ms",
         "offsets_retention_ms",
@@ -187,6 +195,10 @@ class BrokerConfig:
     metrics_listener: tuple[str, int] | None
     """Host and port of the HTTP listener for metrics and health, if it is wanted."""
     num_partitions: int
+    odradek_disk_headroom_bytes: int
+    odradek_scrub_enable: bool
+    odradek_scrub_interval_ms: int
+    odradek_scrub_io_max_bytes_per_second: float
     offset_metadata_max_bytes: int
     offsets_retention_check_interval_ms: int
     offsets_retention_ms: int

@@ -111,6 +111,11 @@ def _own(server: "Server", health: Health) -> Iterator[Family]:
     )
     yield single("odradek_disk_total_bytes", "Size of the data folder's volume.", health.disk_total)
     yield single("odradek_disk_usable_bytes", "Room on the data folder's volume.", health.disk_usable)
+    scrub = broker.scrubber.progress
+    yield single("odradek_scrub_done_bytes", "What the present pass of the scrub has checked.", scrub.done)
+    yield single("odradek_scrub_total_bytes", "What it has to check; 0 between passes.", scrub.total)
+    yield counter("odradek_scrub_passes", "Passes of the scrub since the start.", [((), scrub.passes)])
+    yield counter("odradek_scrub_flaws", "What it has found since the start.", [((), scrub.flaws)])
     yield single("odradek_metadata_log_index", "Entries of the metadata log so far.", broker.image.index)
     apis = [api for api in broker.apis.values() if api.requests]
     yield counter(

@@ -5,6 +5,7 @@ import itertools
 import sys
 import time
 from collections.abc import Iterable
+from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
 
@@ -18,6 +19,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m odradek.testing.simulation", description=__doc__)
     parser.add_argument("seeds", nargs="+", help="a seed, FIRST-LAST, or FIRST- without end")
     parser.add_argument("-j", "--jobs", type=int, default=1, help="how many run at a time")
+    parser.add_argument("--transactions", action="store_true", help="with transactional producers, too")
     parser.add_argument("-t", "--trace", type=Path, help="write the whole trace of a run to this file")
     options = parser.parse_args()
     seeds = itertools.chain.from_iterable(map(_range, options.seeds))
@@ -27,7 +29,7 @@ def main() -> int:
     with Pool(options.jobs) as pool:
         # In blocks, as a pool takes in all that it is given, and seeds may have no end.
         while block := list(itertools.islice(seeds, _BLOCK)):
-            for result in pool.imap_unordered(_run, block):
+            for result in pool.imap_unordered(partial(_run, transactions=options.transactions), block):
                 done += 1
                 for what, number in result.counts.items():
                     totals[what] = totals.get(what, 0) + number
@@ -53,8 +55,8 @@ def _summary(totals: dict[str, int]) -> str:
     return ", ".join(f"{number:,} {what}" for what, number in sorted(totals.items()))
 
 
-def _run(seed: int) -> Result:
-    return Simulation(seed).run()
+def _run(seed: int, *, transactions: bool) -> Result:
+    return Simulation(seed, transactions=transactions).run()
 
 
 def _range(text: str) -> Iterable[int]:

@@ -168,9 +168,9 @@ class History:
         self._check_gone(key, sorted(gone, reverse=True), now_ms)
         if log_start < self.deleted.get(key, 0):
             self.problem(f"{self._name(key)}: begins at {log_start}, deleted below {self.deleted[key]}")
-        self._check_order(key, log)
+        self.check_order(key, log)
 
-    def _check_order(self, key: PartitionKey, log: list[tuple[int, Entry]]) -> None:
+    def check_order(self, key: PartitionKey, log: list[tuple[int, Entry]]) -> None:
         last_offset = -1
         last: dict[str, int] = {}
         for offset, entry in log:

@@ -85,7 +85,7 @@ class Node:
             self.crash(cuts_power=False)
             return False
         self.broker.timers.on_earlier = self._arm_timer
-        self.broker.cleaner.jobs = self._jobs = JobQueue(self.disk)
+        self.broker.cleaner.jobs = self.broker.scrubber.jobs = self._jobs = JobQueue(self.disk)
         self._note_offline()
         self._later(HOUSEKEEPING_MS, self._housekeep)
         self._enter(self._arm_timer)

@@ -17,6 +17,7 @@ from odradek.testing.simulation.network import Disconnected
 from odradek.testing.simulation.node import Node
 from odradek.testing.simulation.producer import Producer
 from odradek.testing.simulation.trace import Trace
+from odradek.testing.simulation.transactions import CommittedReader, TransactionalProducer, TransactionRecord
 
 RUN_MS = 6_000
 HEAL_MS = 60_000
@@ -36,11 +37,17 @@ class Result(NamedTuple):
 class Simulation:
     """A run from one seed: ``Simulation(seed).run()``. Each object runs once.
 
-    ``run_ms`` is how long there is harm, in simulated time; ``overrides`` are broker keys.
+    ``run_ms`` is how long there is harm, in simulated time; ``overrides`` are broker keys; ``transactions``
+    adds transactional producers and readers of what is committed.
     """
 
     def __init__(
-        self, seed: int, *, run_ms: int = RUN_MS, overrides: Mapping[str, str] | None = None
+        self,
+        seed: int,
+        *,
+        run_ms: int = RUN_MS,
+        overrides: Mapping[str, str] | None = None,
+        transactions: bool = False,
     ) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
@@ -54,6 +61,8 @@ class Simulation:
             "log.roll.ms": "3000",
             "log.retention.check.interval.ms": "2000",
             "auto.create.topics.enable": "false",
+            "transaction.state.log.num.partitions": "2",
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
         }
         self.node = Node(self.loop, self.rng, self.trace, {**keys, **(overrides or {})})
         self.node.on_power_cut = self.history.power_was_cut
@@ -63,8 +72,12 @@ class Simulation:
         self.deleted_topics: list[TopicInfo] = []
         """Those whose deletion was acknowledged."""
         self.producer_ids: dict[int, None] = {}
+        self.transactional_topic: TopicInfo | None = None
+        self.transactions: dict[str, TransactionRecord] = {}
+        """By their names, those of the transactional producers, if there are any."""
         self.is_ending = False
         self._run_ms = run_ms
+        self._with_transactions = transactions
         self._chaos = Chaos(self)
         self._is_over = False
 
@@ -89,6 +102,12 @@ class Simulation:
 
         async def begin() -> None:
             self.kept_topics.append(await admin.create("kept", 3, is_plain=True))
+            if self._with_transactions:
+                topic = self.transactional_topic = await admin.create("transactional", 2, is_plain=True)
+                self.topics.remove(topic)
+                clients = [TransactionalProducer(self, f"x{number}", topic) for number in range(2)]
+                tasks.extend(self.loop.spawn(client.run()) for client in clients)
+                tasks.append(self.loop.spawn(CommittedReader(self, "r0").run()))
             tasks.append(self.loop.spawn(admin.run()))
             tasks.extend(
                 self.loop.spawn(Producer(self, f"p{number}", acks).run())
@@ -156,6 +175,8 @@ class Simulation:
             if topic.is_alive:
                 for partition in range(topic.partitions):
                     await self._check_partition(reader, topic, partition)
+        if self.transactional_topic is not None:
+            await CommittedReader(self, "r1").check()
         for member in members:
             while not await member.check_commits():
                 await reader.back_off()

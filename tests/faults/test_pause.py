@@ -1,0 +1,100 @@
+"""The broker stops for longer than every timeout (SIGSTOP, as a paused machine does) and goes on."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.faults.checker import problems_of
+from tests.faults.load import Load
+from tests.faults.test_kill_loop import TOPIC, Follower, committed_offsets, read_on, wait_for_progress
+from tests.support.broker_process import BrokerProcess
+
+pytestmark = [pytest.mark.clients, pytest.mark.slow]
+
+TIMEOUT_MS = 4_000
+PAUSE_S = 11
+"""Longer than sockets, requests and group sessions wait."""
+PAUSES = 3
+
+
+class ImpatientLoad(Load):
+    """A producer whose requests time out soon, and whose records do not."""
+
+    def publish(self) -> None:
+        producer = Producer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "enable.idempotence": True,
+                "socket.timeout.ms": TIMEOUT_MS,
+                "request.timeout.ms": TIMEOUT_MS,
+                "message.timeout.ms": 120_000,
+                "log_level": 0,
+            }
+        )
+
+        def delivered(sequence: int, error: KafkaError | None, raw: Any) -> None:
+            if error is None:
+                self.delivered(sequence, raw.offset())
+            else:
+                self.failed(sequence, error)
+
+        while not self._stopping.is_set():
+            if self.is_full:
+                producer.poll(0.01)
+                continue
+            sequence, value = self.next_value()
+            producer.produce(
+                self.topic,
+                value,
+                partition=self.partition,
+                on_delivery=lambda error, raw, sequence=sequence: delivered(sequence, error, raw),
+            )
+            producer.poll(0)
+            time.sleep(0.002)
+        producer.flush(50)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[BrokerProcess]:
+    settings = {"group.initial.rebalance.delay.ms": "0"}
+    broker = BrokerProcess(tmp_path / "data", settings).start()
+    yield broker
+    broker.kill()
+
+
+@pytest.mark.timeout(240)
+def test_a_broker_that_is_stopped_for_a_while_takes_nothing_back(broker: BrokerProcess) -> None:
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.create_topics([NewTopic(TOPIC, 2, 1)])[TOPIC].result(10)
+    loads: list[Load] = [
+        ImpatientLoad("small", broker.bootstrap, TOPIC, 0, 100),
+        ImpatientLoad("large", broker.bootstrap, TOPIC, 1, 8_000),
+    ]
+    for load in loads:
+        load.start()
+    follower = Follower(broker.bootstrap, 2, {"session.timeout.ms": 6_000, "socket.timeout.ms": TIMEOUT_MS})
+    try:
+        for _ in range(PAUSES):
+            wait_for_progress(loads, broker)
+            os.kill(broker.pid, signal.SIGSTOP)
+            time.sleep(PAUSE_S)
+            os.kill(broker.pid, signal.SIGCONT)
+        wait_for_progress(loads, broker)
+        for load in loads:
+            load.stop()
+        committed = dict(follower.committed)
+    finally:
+        follower.stop()
+    assert not [failure for load in loads for failure in load.failures]
+    acknowledged = {load.partition: load.acknowledged for load in loads}
+    assert problems_of(acknowledged, read_on(broker.bootstrap, {0: [], 1: []})) == []
+    kept = committed_offsets(broker.bootstrap, 2)
+    assert all(kept[partition] >= offset for partition, offset in committed.items())
+    assert follower.committed, "the group never came back"

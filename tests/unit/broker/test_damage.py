@@ -1,0 +1,235 @@
+"""One bit of any file flips: what comes of it is what docs/damage.md says.
+
+Nothing wrong is ever served, nothing goes silently, and no other partition notices.
+"""
+
+import random
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from odradek.broker.broker import Broker
+from odradek.core.errors import DamageError, ErrorCode, StartupError
+from odradek.core.ids import TopicPartition
+from odradek.protocol.generated.create_topics import (
+    CreatableTopic,
+    CreatableTopicConfig,
+    CreateTopicsRequest,
+)
+from odradek.protocol.generated.delete_records import (
+    DeleteRecordsPartition,
+    DeleteRecordsRequest,
+    DeleteRecordsTopic,
+)
+from odradek.protocol.generated.fetch import FetchPartition, FetchRequest, FetchTopic
+from odradek.protocol.generated.list_offsets import ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic
+from odradek.protocol.generated.produce import PartitionProduceData, ProduceRequest, TopicProduceData
+from odradek.records.batch import CRC_START, iterate_batches
+from odradek.records.crc import crc32c
+from odradek.records.record import read_records
+from odradek.storage.disk import SystemDisk
+from odradek.storage.jobs import JobQueue
+
+from .harness import Harness, batch
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "damage.md"
+SUFFIXES = (".log", ".index", ".timeindex", ".txnindex", ".snapshot")
+TOPICS = ("a", "b")
+RECORDS = 60
+DELETED_BELOW = 3
+FLIPS = 40
+"""Of each kind of file."""
+
+OFFLINE, REBUILT, HARMLESS, REFUSED = "offline", "rebuilt", "harmless", "start refused"
+
+
+def outcomes_of(document: str) -> dict[str, set[str]]:
+    """The table: kinds of files, and what may come of a flipped bit in each."""
+    rows = re.findall(r"^\| `([^`]+)`[^|]* \| ([^|]+) \|", document, re.MULTILINE)
+    return {name: {word.strip() for word in words.split(",")} for name, words in rows}
+
+
+ALLOWED = outcomes_of(DOCUMENT.read_text())
+
+
+def kind_of(path: Path) -> str:
+    if path.parent.name == "__odradek_metadata" and path.suffix:
+        return f"metadata {path.suffix}"
+    return path.suffix if path.suffix in SUFFIXES else path.name
+
+
+def value(topic: str, number: int) -> bytes:
+    return f"{topic}:{number}:".encode() * 20
+
+
+def produce(harness: Harness, topic: str, number: int) -> int:
+    sequenced = {"producer_id": 5 + TOPICS.index(topic), "producer_epoch": 0, "base_sequence": number}
+    data = batch(value(topic, number), timestamp_ms=harness.clock.now_ms(), **sequenced)
+    partition = PartitionProduceData(index=0, records=memoryview(bytearray(data)))
+    request = ProduceRequest(
+        acks=-1, timeout_ms=1_000, topic_data=[TopicProduceData(name=topic, partition_data=[partition])]
+    )
+    code: int = harness.call(request, 9).responses[0].partition_responses[0].error_code
+    return code
+
+
+@pytest.fixture(scope="module", params=["stopped", "killed"])
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with sealed and active segments, a raised log start, checkpoints and a metadata log."""
+    folder = tmp_path_factory.mktemp("whole") / "data"
+    harness = Harness(folder)
+    configs = [
+        CreatableTopicConfig(name="segment.ms", value="20000"),
+        CreatableTopicConfig(name="index.interval.bytes", value="300"),
+    ]
+    topics = [
+        CreatableTopic(name=name, num_partitions=1, replication_factor=1, configs=configs) for name in TOPICS
+    ]
+    harness.call(CreateTopicsRequest(topics=topics))
+    for number in range(RECORDS):
+        harness.advance(1_000)
+        for topic in TOPICS:
+            assert produce(harness, topic, number) == 0
+    harness.call(
+        DeleteRecordsRequest(
+            topics=[
+                DeleteRecordsTopic(
+                    name=name, partitions=[DeleteRecordsPartition(partition_index=0, offset=DELETED_BELOW)]
+                )
+                for name in TOPICS
+            ]
+        )
+    )
+    if request.param == "stopped":
+        harness.stop()
+    else:
+        harness.broker.store.write_checkpoints()
+        harness.advance(1_000)
+        for topic in TOPICS:
+            assert produce(harness, topic, RECORDS) == 0
+        kill(harness.broker)
+    return folder
+
+
+def kill(broker: Broker) -> None:
+    broker.metadata._store._fd = -1  # type: ignore[attr-defined]
+    broker.close(is_clean=False)
+
+
+def scrub(broker: Broker) -> None:
+    """One whole pass."""
+    queue = JobQueue(SystemDisk())
+    broker.scrubber.jobs = queue
+    broker.scrubber._next_pass_ms = 0
+    for _ in range(10):
+        broker.scrubber.run()
+        while queue:
+            queue.run_next()
+
+
+def read_all(harness: Harness, topic: str, count: int) -> str:
+    """Every record is right, or the partition is offline; never anything else."""
+    position = DELETED_BELOW
+    while position < count:
+        wanted = FetchPartition(partition=0, fetch_offset=position, partition_max_bytes=2_000)
+        request = FetchRequest(
+            max_wait_ms=0, max_bytes=1 << 20, topics=[FetchTopic(topic=topic, partitions=[wanted])]
+        )
+        data = harness.call(request, 12).responses[0].partitions[0]
+        if data.error_code == ErrorCode.KAFKA_STORAGE_ERROR:
+            log = harness.broker.store.logs[TopicPartition(topic, 0)]
+            assert isinstance(log.offline, DamageError)
+            return OFFLINE
+        assert data.error_code == 0
+        assert data.log_start_offset == DELETED_BELOW
+        assert data.records, f"nothing at {position}"
+        view = memoryview(data.records)
+        for start, header in iterate_batches(view):
+            whole_batch = view[start : start + header.size]
+            assert crc32c(whole_batch[CRC_START:]) == header.crc, "damaged bytes were served"
+            assert header.base_offset == position
+            (record,) = read_records(whole_batch)
+            assert record.value == value(topic, position)
+            position += 1
+    return REBUILT
+
+
+def find_times(harness: Harness, topic: str) -> list[int]:
+    """The offsets of some timestamps."""
+    found = []
+    for number in range(DELETED_BELOW, RECORDS, 4):
+        timestamp = 1_700_000_000_000 + (number + 1) * 1_000
+        wanted = ListOffsetsTopic(
+            name=topic, partitions=[ListOffsetsPartition(partition_index=0, timestamp=timestamp)]
+        )
+        answer = harness.call(ListOffsetsRequest(replica_id=-1, topics=[wanted]), 7)
+        found.append(answer.topics[0].partitions[0].offset - number)
+    return found
+
+
+def outcome(folder: Path, hurt: str, *, count: int, scrubbed: bool) -> str:
+    """What comes of it; checks that the other topic is as it was."""
+    try:
+        harness = Harness(folder)
+    except (StartupError, DamageError) as error:
+        return REFUSED if str(folder) in str(error) else f"refused without a name: {error}"
+    try:
+        if scrubbed:
+            scrub(harness.broker)
+        others = [topic for topic in TOPICS if topic != hurt]
+        for topic in others:
+            assert read_all(harness, topic, count) == REBUILT, "another partition noticed"
+        if hurt not in TOPICS:
+            return REBUILT
+        times = None
+        if harness.broker.store.logs[TopicPartition(hurt, 0)].offline is None:
+            times = find_times(harness, hurt)
+        found = read_all(harness, hurt, count)
+        if found is REBUILT:
+            assert times == [0] * len(times or ()), "another offset was found for a timestamp"
+            last = harness.broker.store.logs[TopicPartition(hurt, 0)].log_end_offset
+            if produce(harness, hurt, last) == ErrorCode.KAFKA_STORAGE_ERROR:
+                return OFFLINE
+        return found
+    finally:
+        kill(harness.broker)
+
+
+KINDS = sorted({*ALLOWED})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_flipped_bit_has_the_outcome_that_the_table_says(whole: Path, tmp_path: Path, kind: str) -> None:
+    rng = random.Random(kind)
+    files = [
+        path
+        for path in sorted(whole.rglob("*"))
+        if path.is_file() and kind_of(path) == kind and path.stat().st_size
+    ]
+    count = RECORDS if (whole / ".kafka_cleanshutdown").exists() else RECORDS + 1
+    if not files:
+        pytest.skip("there is none after this kind of stop")
+    for number in range(FLIPS):
+        folder = tmp_path / str(number)
+        shutil.copytree(whole, folder)
+        path = folder / rng.choice(files).relative_to(whole)
+        content = bytearray(path.read_bytes())
+        position, bit = rng.randrange(len(content)), rng.randrange(8)
+        content[position] ^= 1 << bit
+        path.write_bytes(bytes(content))
+        hurt = path.parent.name.rpartition("-")[0]
+        found = outcome(folder, hurt, count=count, scrubbed=bool(number % 2))
+        assert found in ALLOWED[kind] or (found is REBUILT and HARMLESS in ALLOWED[kind]), (
+            path,
+            position,
+            bit,
+            found,
+        )
+        shutil.rmtree(folder)
+
+
+def test_every_kind_of_file_is_in_the_table(whole: Path) -> None:
+    kinds = {kind_of(path) for path in whole.rglob("*") if path.is_file()}
+    assert kinds - {".lock"} <= set(KINDS)
