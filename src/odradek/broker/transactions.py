@@ -157,6 +157,7 @@ class Transactions(Shards[TransactionRunner]):
         broker.timers.schedule(broker.clock.monotonic_ms() + interval_ms, due)
 
     def _abort_timed_out(self) -> None:
+        self.start()  # what could not be loaded before: no descriptors, a write that came to nothing half-way
         for runner in self.ready_runners():
             for step in runner.shard.abort_timed_out(runner.now()):
                 runner.perform(step)

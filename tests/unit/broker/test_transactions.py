@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from odradek.core.errors import ErrorCode
+from odradek.core.errors import ApiError, ErrorCode
 from odradek.protocol.generated.delete_records import (
     DeleteRecordsPartition,
     DeleteRecordsRequest,
@@ -17,6 +17,7 @@ from odradek.protocol.generated.list_offsets import (
     ListOffsetsRequest,
     ListOffsetsTopic,
 )
+from odradek.storage.log import Log, ReadResult
 
 from .harness import Harness
 from .transaction_client import TransactionalProducer, committed_offset, create_topic, fetch, produced, read
@@ -303,3 +304,27 @@ def test_the_record_that_closes_a_transaction_waits_for_the_next_flush(harness: 
     assert broker.flush_is_urgent
     harness.flush()
     assert retry.response().error_code == 0
+
+
+def test_a_shard_that_could_not_be_loaded_at_the_start_is_loaded_though_nobody_asks(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producer = TransactionalProducer(harness)
+    producer.init()
+    producer.produce(0, b"a")
+    harness.send(producer.end_request(True), 5)
+    read_log = Log.read
+
+    def no_descriptors(log: Log, *arguments: int) -> ReadResult:
+        if log.topic_partition.topic == "__transaction_state":
+            raise ApiError(ErrorCode.KAFKA_STORAGE_ERROR)
+        return read_log(log, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Log, "read", no_descriptors)
+        crash(harness)
+        harness.flush()
+    assert fetch(harness).last_stable_offset == 0
+    harness.advance(10_000)
+    harness.flush()
+    assert fetch(harness).last_stable_offset == 2
