@@ -7,6 +7,7 @@ second ago (:meth:`FlushJournal.sync`). FORMAT.md has the bytes.
 """
 
 import contextlib
+import os
 import struct
 import threading
 from collections.abc import Iterable, Mapping
@@ -51,6 +52,8 @@ class FlushJournal:
         self._size = 0
         self._limit = REWRITE_BYTES
         self._is_closed = False
+        self._is_new = False
+        """Its name may not be durable."""
         self.is_dirty = False
 
     def start(self, kept: Iterable[Fact] = ()) -> None:
@@ -85,9 +88,16 @@ class FlushJournal:
             if self._fd < 0 or not self.is_dirty:
                 return self._fd >= 0
             fd = self._disk.duplicate(self._fd)
+            is_new, self._is_new = self._is_new, False
             self.is_dirty = False
         try:
             self._disk.sync_data(fd)
+            if is_new:
+                self._disk.sync_folder(os.path.dirname(self._path))
+        except OSError:
+            with self._lock:
+                self._give_up()  # the next sync would succeed, and prove nothing
+            raise
         finally:
             self._disk.close(fd)
         return True
@@ -121,7 +131,7 @@ class FlushJournal:
             self._disk.close(self._fd)
         self._fd, self._size = fd, len(frame)
         self._limit = max(REWRITE_BYTES, 4 * len(frame))
-        self.is_dirty = True
+        self._is_new = self.is_dirty = True
 
     def _give_up(self) -> None:
         if self._fd >= 0:

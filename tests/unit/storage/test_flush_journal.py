@@ -142,3 +142,43 @@ def test_what_was_flushed_is_known_to_the_second_start_after_damage_too(
             crash(again)
     path.write_bytes(sound)
     assert values_of(opener().logs[T0]) == [b"first", b"second", b"third"]
+
+
+class NotingDisk(FaultyDisk):
+    """Notes which folders were synced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folders: list[str] = []
+
+    def sync_folder(self, path: str) -> None:
+        self.folders.append(path)
+        super().sync_folder(path)
+
+
+def test_a_sync_makes_the_name_of_a_new_journal_durable_too(tmp_path: Path) -> None:
+    disk = NotingDisk()
+    journal = FlushJournal(disk, str(tmp_path / "journal"))
+    journal.start()
+    for offset in (1, 2):
+        journal.note([Fact(A, 0, offset)])
+        assert journal.sync()
+    assert disk.folders == [str(tmp_path)]
+    journal.close()
+
+
+def test_a_journal_that_cannot_be_synced_is_not_believed(tmp_path: Path) -> None:
+    disk = FaultyDisk()
+    path = str(tmp_path / "journal")
+    journal = FlushJournal(disk, path)
+    journal.start()
+    journal.note([Fact(A, 0, 1)])
+    disk.faults = [("sync_data", errno.EIO)]
+    with pytest.raises(OSError, match="EIO"):
+        journal.sync()
+    assert read_facts(disk, path) is None
+    assert not journal.sync()
+    journal.note([Fact(A, 0, 2)])
+    assert journal.sync()
+    assert read_facts(disk, path) == {(A, 0): 2}
+    journal.close()
