@@ -172,13 +172,14 @@ class Cleaner:
     def _take(self, current: Pass, part: CleanedSegment) -> None:
         """A segment is finished."""
         target = current.dirt.log
+        was_complete, current.is_complete = current.is_complete, False
         try:
             if _is_wanted(target) and swap_in(target, part, is_settled=current.is_settled):
+                current.is_complete = was_complete
                 return
             discard(target.volume.disk, target.folder, part)
         except OSError as error:
             log.warning("a compacted segment of %s cannot be put in place: %s", target.topic_partition, error)
-        current.is_complete = False
 
     def _done(self, current: Pass, outcome: Outcome) -> None:
         target = current.dirt.log

@@ -253,3 +253,20 @@ def test_a_segment_that_cannot_be_swapped_in_leaves_the_log_dirty(compacting: Co
     assert compacting.look(60_000) == 1
     compacting.clean()
     assert "t 0 40" in compacting.checkpoint()
+
+
+def test_a_segment_that_our_own_fault_kept_out_leaves_the_log_dirty(
+    compacting: Compacting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = compacting.topic("t")
+    compacting.fill(log)
+    compacting.look()
+
+    def fail(*_: object, **__: object) -> bool:
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr("odradek.broker.cleaner.swap_in", fail)
+    (current,) = compacting.cleaner.passes.values()
+    with pytest.raises(RuntimeError):
+        compacting.cleaner._take(current, None)
+    assert not current.is_complete
