@@ -135,8 +135,10 @@ class DiskRoom:
         topics = self._broker.topics
         for data in request.topic_data:
             topic = topics.by_name.get(data.name) or topics.by_id.get(data.topic_id)
+            if topic is None or topic.is_internal:
+                continue
             for partition_data in data.partition_data:
-                partition = topic.partition(partition_data.index) if topic is not None else None
+                partition = topic.partition(partition_data.index)
                 if partition is not None and partition_data.records is not None:
                     partition.log.refused(partition_data.records)
         message = "the disk is full; it goes on by itself once there is room"

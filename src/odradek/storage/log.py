@@ -4,6 +4,7 @@ Source: ``UnifiedLog`` and ``LocalLog``. Everything here runs on the event loop;
 ``read`` are spelled out in line because each call and each object in them is paid for by every request.
 """
 
+import contextlib
 from bisect import bisect_right
 from enum import IntEnum
 from struct import Struct
@@ -197,8 +198,9 @@ class Log(GatheringLog):
         """
         if self.offline is None and len(records) >= HEADER.size:
             header = BatchHeader._make(_unpack_header(records))
-            if header.producer_id >= 0 and header.base_sequence >= 0 and self._producers is not None:
-                self._producers.expect(header.producer_id, header.producer_epoch, header.base_sequence)
+            if header.producer_id >= 0 and header.base_sequence >= 0:
+                with contextlib.suppress(ApiError):  # then nothing else can be appended either
+                    self.producers.expect(header.producer_id, header.producer_epoch, header.base_sequence)
 
     def _admit(self, records: memoryview, origin: Origin, vouched: Vouched) -> _Admitted:
         """Check a batch of a producer that does not simply go on; whether it is here already."""

@@ -145,3 +145,28 @@ def test_the_headroom_can_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not harness.broker.room.is_full
     harness.look(300 * MB)
     assert harness.broker.room.is_full
+
+
+def test_the_same_of_a_log_that_nobody_has_used_since_the_start(harness: Filling) -> None:
+    sequenced = {"producer_id": 7, "producer_epoch": 0}
+    harness.restart()
+    harness.look(HEADROOM)
+    assert code_of(produce(harness, base_sequence=0, **sequenced)) == ErrorCode.KAFKA_STORAGE_ERROR
+    harness.look(500 * MB)
+    code = code_of(produce(harness, base_sequence=1, **sequenced))
+    assert code == ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+    assert code_of(produce(harness, base_sequence=0, **sequenced)) == 0
+
+
+def test_what_is_refused_leaves_no_trace_in_internal_topics(harness: Filling) -> None:
+    with_groups(harness)
+    harness.look(HEADROOM)
+    sequenced = {"producer_id": 7, "producer_epoch": 9, "base_sequence": 0}
+    records = memoryview(bytearray(batch(b"v", **sequenced)))
+    data = PartitionProduceData(index=0, records=records)
+    topics = [TopicProduceData(name="__consumer_offsets", partition_data=[data])]
+    answer = harness.call(ProduceRequest(acks=-1, timeout_ms=1_000, topic_data=topics), 9)
+    assert code_of(answer) == ErrorCode.KAFKA_STORAGE_ERROR
+    partition = harness.broker.topics.partition("__consumer_offsets", 0)
+    assert partition is not None
+    assert 7 not in partition.log.producers.by_id
