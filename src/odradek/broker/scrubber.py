@@ -6,6 +6,7 @@ what is bad; a partition whose log is damaged goes offline before anybody reads 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from odradek.storage import names
 from odradek.storage.jobs import Job, JobRunner, Outcome, Submitted
 from odradek.storage.loading import name_topic
 from odradek.storage.log import Log
+from odradek.storage.segment import Segment
 from odradek.storage.store import LogStore
 from odradek.storage.verify import Flaw, Part, VerifyPlan
 
@@ -87,20 +89,21 @@ class Scrubber:
 
     def _submit_next(self, jobs: JobRunner) -> None:
         """As many partitions as make a process of their own worth its while."""
-        plans: dict[str, tuple[Log, VerifyPlan]] = {}
+        plans: dict[str, tuple[Log, VerifyPlan, list[Segment]]] = {}
         size = 0
         while self._waiting and size < JOB_BYTES and len(plans) < JOB_PARTITIONS:
             checked = self._store.logs.get(self._waiting.pop())
             if checked is not None and checked.offline is None and checked.size:
-                plans[checked.folder] = checked, plan_of(checked, self._is_compacted(checked))
+                plan = plan_of(checked, self._is_compacted(checked))
+                plans[checked.folder] = checked, plan, list(checked.segments)
                 size += checked.size
         if plans:
-            argument = [plan for _, plan in plans.values()]
+            argument = [plan for _, plan, _ in plans.values()]
             job = Job("verify", argument, size, self._config.odradek_scrub_io_max_bytes_per_second)
             self._current = jobs.submit(
                 job,
                 lambda outcome: self._job_ended(size, outcome),
-                lambda part: self._take(plans[part[0].folder][0], *part),
+                lambda part: self._take(*plans[part[0].folder], part[1]),
             )
 
     def _is_compacted(self, checked: Log) -> bool:
@@ -112,7 +115,10 @@ class Scrubber:
         if outcome.error is not None:
             log.warning("not everything could be checked, the next pass tries again: %s", outcome.error)
 
-    def _take(self, checked: Log, plan: VerifyPlan, flaws: list[Flaw]) -> None:
+    def _take(self, checked: Log, plan: VerifyPlan, planned: list[Segment], flaws: list[Flaw]) -> None:
+        if checked.offline is None and _were_replaced(checked, planned):
+            _forget_rebuilt(checked, flaws)
+            return
         for flaw in flaws:
             if checked.offline is None and _still_counts(checked, plan, flaw):
                 self._flaws += 1
@@ -146,6 +152,20 @@ def plan_of(checked: Log, is_compacted: bool) -> VerifyPlan:
         checked.config.index_interval_bytes,
         True,
     )
+
+
+def _were_replaced(checked: Log, planned: list[Segment]) -> bool:
+    """Whether compaction has put others in the place of segments meanwhile: then nobody knows which of them
+    were read. The next pass reads those that are there now."""
+    first_offset, present = checked.segments[0].base_offset, set(checked.segments)
+    return any(one not in present for one in planned if one.base_offset >= first_offset)
+
+
+def _forget_rebuilt(checked: Log, flaws: list[Flaw]) -> None:
+    for flaw in flaws:
+        if flaw.remedy == "rebuilt":
+            with contextlib.suppress(OSError):
+                checked.volume.disk.remove(flaw.path + names.TEMPORARY)
 
 
 def _still_counts(checked: Log, plan: VerifyPlan, flaw: Flaw) -> bool:

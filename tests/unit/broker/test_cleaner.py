@@ -270,3 +270,21 @@ def test_a_segment_that_our_own_fault_kept_out_leaves_the_log_dirty(
     with pytest.raises(RuntimeError):
         compacting.cleaner._take(current, None)
     assert not current.is_complete
+
+
+def test_what_the_scrub_reads_while_segments_are_replaced_is_no_damage(compacting: Compacting) -> None:
+    scrubber = compacting.harness.broker.scrubber
+    log = compacting.topic("t", min_cleanable_dirty_ratio="0.0")
+    compacting.fill(log, 20, keys=20)
+    compacting.fill(log, 21, keys=21)
+    checks = JobQueue(compacting.harness.broker.store.disk)
+    scrubber.jobs = checks
+    compacting.harness.clock.advance(1 << 40)
+    scrubber.run()
+    assert len(checks) == 1
+    compacting.fill(log, 1)
+    assert compacting.look() == 1
+    compacting.clean()
+    checks.run_next()
+    assert log.offline is None
+    assert scrubber.progress.flaws == 0
