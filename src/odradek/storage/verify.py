@@ -285,7 +285,10 @@ def _transactions_flaw(
         if before is not None and before.last_offset >= entry.last_offset:
             return "entries do not ascend"
         known = told.get((entry.producer_id, entry.last_offset))
-        if known is not None and known != entry:
+        # Where a transaction began is told only if nothing of it was compacted away, nor lies further back.
+        if known is not None and (
+            known.first_offset < entry.first_offset or (are_all_told and known != entry)
+        ):
             return f"the log tells otherwise of the transaction that ends at offset {entry.last_offset}"
         if known is None and are_all_told:
             return f"no marker ends a transaction at offset {entry.last_offset}"

@@ -13,9 +13,11 @@ from odradek.protocol.generated.create_topics import (
 )
 from odradek.protocol.generated.delete_topics import DeleteTopicsRequest, DeleteTopicState
 from odradek.records.builder import build_batch
+from odradek.records.control import build_marker
 from odradek.records.record import Record
 from odradek.storage.jobs import JobFailedError, JobQueue, Outcome, Submitted
-from odradek.storage.log import Log
+from odradek.storage.log import COORDINATOR, Log
+from odradek.storage.producers import Vouched
 
 from .harness import Harness
 
@@ -288,3 +290,28 @@ def test_what_the_scrub_reads_while_segments_are_replaced_is_no_damage(compactin
     checks.run_next()
     assert log.offline is None
     assert scrubber.progress.flaws == 0
+
+
+def test_what_compaction_leaves_of_aborted_transactions_is_no_damage(compacting: Compacting) -> None:
+    log = compacting.topic("t", min_cleanable_dirty_ratio="0.0")
+    now_ms = compacting.harness.clock.now_ms()
+    for sequence in (0, 1):
+        record = Record(0, now_ms, b"key", b"aborted")
+        data = build_batch(
+            [record], producer_id=7, producer_epoch=0, base_sequence=sequence, transactional=True
+        )
+        log.append(memoryview(data), now_ms, leader_epoch=0, vouched=Vouched.VERIFIED)
+    marker = memoryview(build_marker(7, 0, False, 0, now_ms))
+    log.append(marker, now_ms, leader_epoch=0, origin=COORDINATOR)
+    compacting.fill(log)
+    assert compacting.look() == 1
+    compacting.clean()
+    scrubber = compacting.harness.broker.scrubber
+    checks = JobQueue(compacting.harness.broker.store.disk)
+    scrubber.jobs = checks
+    compacting.harness.clock.advance(1 << 40)
+    scrubber.run()
+    checks.run_next()
+    assert log.offline is None
+    assert scrubber.progress.flaws == 0
+    assert log.aborted_transactions(0, log.log_end_offset) == [(7, 0)]
