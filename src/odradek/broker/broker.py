@@ -173,7 +173,7 @@ class Broker:
         request and answered with UNKNOWN_SERVER_ERROR.
         """
         answer = self.handle_gathering(frame, session)
-        if self.gathered.entries:
+        if self.gathered.is_pending:
             self.gathered.write()
         return answer
 
@@ -187,8 +187,6 @@ class Broker:
                 answer = repeat.answer(frame)
                 if answer is not None:
                     return answer
-            if self.gathered.entries:
-                self.gathered.write()
             api_key, version = kind >> 16, kind & 0xFFFF
             api = self.apis.get(api_key)
             if api is None:
@@ -212,6 +210,8 @@ class Broker:
             if not api.is_loaded:
                 api.load()
             request, _ = api.decode(frame, position, version)
+            if self.gathered.is_pending and not api.is_gathered:
+                self.gathered.write()
         except PeerError as error:
             return Close(f"malformed request: {error}")
         except (struct.error, IndexError, UnicodeDecodeError) as error:

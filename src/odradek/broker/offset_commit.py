@@ -2,12 +2,14 @@
 
 v5 no retention of its own any more (KIP-211), v6 leader epochs (KIP-320), v7 static members (KIP-345),
 v8 flexible, v9 member epochs and GROUP_ID_NOT_FOUND (KIP-848), v10 topic ids (KIP-516).
-A hot path: one partition of one topic is the case that must be cheap.
+A hot path: one partition of one topic is the case that must be cheap. Commits that come with one read of a
+connection go into one batch, as Kafka's do that come within ``group.coordinator.append.linger.ms``.
 """
 
 from typing import TYPE_CHECKING
 
 from odradek.broker.requests import RequestContext, Wait
+from odradek.broker.shard_runner import Independent
 from odradek.core.errors import ApiError, ErrorCode
 from odradek.protocol.generated.offset_commit import (
     OffsetCommitRequest,
@@ -39,7 +41,10 @@ def handle(
         for topic in topics:
             response.topics.append(_refused(topic, topic.partitions, error.code))
         return _merged(response)
-    runner.perform(step)
+    if step.write is not None and step.records:
+        broker.gathered.add_step(runner, Independent(step, step.write, wait))
+    else:
+        runner.perform(step)
     return wait
 
 

@@ -147,7 +147,7 @@ class RepeatedFetch:
         _, correlation_id, first, session_epoch, middle, offset, last = self._unpack(frame)
         if (first, middle, last) != self._request_fixed:
             return None
-        if broker.gathered.entries:
+        if broker.gathered.is_pending:
             broker.gathered.write()  # a client sees its own batches
         session = None
         if self._session_id:

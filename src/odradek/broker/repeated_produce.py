@@ -1,7 +1,7 @@
 """The produce request of a producer in a loop: one partition, the same request but for the batch.
 
 See :mod:`odradek.broker.repeats`. The batch is gathered (:mod:`odradek.storage.gathering`) and written with
-what else came in this wake-up, by :meth:`Broker.write_gathered`, before anybody is answered. A batch that is
+what else came in this wake-up, by :meth:`Gathered.write`, before anybody is answered. A batch that is
 not plain, and everything that goes wrong, is left to :mod:`odradek.broker.produce`.
 """
 
@@ -136,6 +136,7 @@ class RepeatedProduce:
             deadline_ms = broker.clock.monotonic_ms() + target.timeout_ms
             wait = Acknowledgement(target, correlation_id, parts, deadline_ms)
         broker.gathered.entries.append((target, correlation_id, parts, wait, log.gathered_end_offset))
+        broker.gathered.is_pending = True
         return wait or parts
 
 

@@ -6,11 +6,12 @@ performed is a promise to the machine; it stands in ``coordinator/step.py``.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from odradek.broker.partitions import Partition
+from odradek.broker.requests import Wait
 from odradek.broker.timers import Timer
 from odradek.coordinator.step import Now, RecordBytes, Step, TimerKey, Write
 from odradek.core.errors import ApiError, DamageError, ErrorCode
@@ -50,6 +51,14 @@ class Shard(Protocol):
 
 
 S = TypeVar("S", bound=Shard)
+
+
+class Independent(NamedTuple):
+    """A step with records whose request does not depend on other requests; ``wait`` is its answer."""
+
+    step: Step
+    write: Write
+    wait: Wait
 
 
 class ShardRunner(Generic[S]):
@@ -100,8 +109,36 @@ class ShardRunner(Generic[S]):
         if write is not None:
             self._await_durable(write)
 
-    def _await_durable(self, write: Write) -> None:
-        self._broker.await_commit(self.partition, self._next_offset, _InFlight(self, write))
+    def perform_together(self, steps: "list[Independent]") -> None:
+        """Like :meth:`perform` for each, their records in one batch if the log takes it. Never raises."""
+        records = [record for each in steps for record in each.step.records]
+        offset = -1
+        try:
+            if len(steps) > 1 and not self.is_over:
+                offset = self.append_batch(self._build(records)).base_offset
+        except ApiError:
+            pass  # each by itself will tell, and some may fit
+        except Exception:
+            log.exception("%d steps could not be written together", len(steps))
+        written: list[Write] = []
+        for step, write, wait in steps:
+            try:
+                if offset < 0:
+                    self.perform(step)
+                    continue
+                write.appended(offset)
+                offset += len(step.records)
+                if step.replies or step.timers or step.effects:
+                    self._release(step)
+                written.append(write)
+            except Exception:
+                log.exception("a step of %s failed", self.partition.topic_partition)
+                wait.complete(ApiError(ErrorCode.UNKNOWN_SERVER_ERROR))
+        if written:
+            self._await_durable(*written)
+
+    def _await_durable(self, *writes: Write) -> None:
+        self._broker.await_commit(self.partition, self._next_offset, _InFlight(self, writes))
 
     def perform_effect(self, effect: Any) -> None:
         """Does what only this kind of machine asks for."""
@@ -267,11 +304,11 @@ class ShardRunner(Generic[S]):
 class _InFlight:
     """Records on their way to the disk, and the machine's interest in them."""
 
-    __slots__ = ("_runner", "_write", "deadline_ms")
+    __slots__ = ("_runner", "_writes", "deadline_ms")
 
-    def __init__(self, runner: ShardRunner[Any], write: Write) -> None:
+    def __init__(self, runner: ShardRunner[Any], writes: Sequence[Write]) -> None:
         self._runner = runner
-        self._write = write
+        self._writes = writes
         self.deadline_ms: int | None = None
 
     def committed(self) -> None:
@@ -279,18 +316,21 @@ class _InFlight:
         if runner.is_over:
             self.failed(ErrorCode.NOT_LEADER_OR_FOLLOWER)
             return
-        try:
-            runner.perform(self._write.durable(runner.now()))
-        except Exception:
-            log.exception("what followed a write to %s failed", runner.partition.topic_partition)
+        now = runner.now()
+        for write in self._writes:
+            try:
+                runner.perform(write.durable(now))
+            except Exception:
+                log.exception("what followed a write to %s failed", runner.partition.topic_partition)
 
     def failed(self, code: ErrorCode) -> None:
         runner = self._runner
         runner.unload()
-        step = self._write.refused(code, runner.now())
-        if step is not None:
-            step.records, step.write = [], None
-            runner.perform(step)
+        for write in self._writes:
+            step = write.refused(code, runner.now())
+            if step is not None:
+                step.records, step.write = [], None
+                runner.perform(step)
 
 
 class _Settling:

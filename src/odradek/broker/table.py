@@ -70,6 +70,9 @@ REPEATED: dict[int, str] = {
 }
 """API key → module that knows such requests again (:mod:`odradek.broker.repeats`)."""
 
+GATHERED = frozenset({8})
+"""API keys whose requests may be handled while others wait to be written (:mod:`odradek.broker.gathered`)."""
+
 
 class Api:
     """One row of the table, its modules not yet imported."""
@@ -80,6 +83,7 @@ class Api:
         "failures",
         "handle",
         "highest_version",
+        "is_gathered",
         "is_loaded",
         "key",
         "learn",
@@ -108,6 +112,7 @@ class Api:
             (version for version in versions if response_header_version(key, version) == 1), 32_767
         )
         self._around: Callable[[Api], None] | None = None
+        self.is_gathered = key in GATHERED
         self.is_loaded = False
         self.requests = 0
         self.failures = 0

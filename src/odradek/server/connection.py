@@ -120,7 +120,7 @@ class Connection(asyncio.BufferedProtocol):
             position = self._handle_frames(view, filled, out)
         finally:
             # Before any answer leaves, and before the bytes give way to others.
-            if gathered.entries:
+            if gathered.is_pending:
                 gathered.write()
         if out:
             self._write(out)
@@ -157,7 +157,7 @@ class Connection(asyncio.BufferedProtocol):
                     out.append(answer)
                     if len(out) >= WRITE_FROM_ANSWERS:
                         # Many large answers to many small requests: whether the peer reads them has to show.
-                        if server.broker.gathered.entries:
+                        if server.broker.gathered.is_pending:
                             server.broker.gathered.write()
                         self._write(out)
                         out.clear()

@@ -47,26 +47,34 @@ class FakeTransport:
         self.is_closed = True
 
 
+class FakeGathered:
+    """What waits to be written; ``writes`` counts how often that was done."""
+
+    def __init__(self) -> None:
+        self.pending: list[Callable[[], None]] = []
+        self.writes = 0
+
+    @property
+    def is_pending(self) -> bool:
+        return bool(self.pending)
+
+    def write(self) -> None:
+        for written in self.pending:
+            written()
+        self.pending.clear()
+        self.writes += 1
+
+
 class FakeServer:
     def __init__(self, handle: Callable[[memoryview, Session], Answer]) -> None:
-        self.gathered: list[Any] = []
-        """What waits to be written; ``writes`` counts how often that was done."""
-        self.writes = 0
-        self.broker = SimpleNamespace(
-            handle_gathering=handle, gathered=SimpleNamespace(entries=self.gathered, write=self._write)
-        )
+        self.gathered = FakeGathered()
+        self.broker = SimpleNamespace(handle_gathering=handle, gathered=self.gathered)
         self.clock = SimpleNamespace(monotonic_ms=lambda: 0)
         self.pool = BufferPool()
         self.ready: list[Connection] = []
         self.now_ms = 0
         self.max_frame_bytes = 1_000_000
         self.memory = RequestMemory(-1)
-
-    def _write(self) -> None:
-        for written in self.gathered:
-            written()
-        self.gathered.clear()
-        self.writes += 1
 
     def opened(self, connection: Connection) -> None:
         pass
@@ -287,15 +295,15 @@ def test_what_one_read_brought_is_written_at_once_and_before_it_is_answered() ->
         def write() -> None:
             answer[:] = [bytes(view)]  # the frame is still as it was
 
-        server.gathered.append(write)
+        server.gathered.pending.append(write)
         return answer  # type: ignore[return-value]
 
     connection, transport, server = connect(handle)
     cut = frame(b"three, cut")
     receive(connection, frame(b"one") + frame(b"two") + cut[:8])
-    assert server.writes == 1
+    assert server.gathered.writes == 1
     receive(connection, cut[8:10])
-    assert server.writes == 1
+    assert server.gathered.writes == 1
     receive(connection, cut[10:])
-    assert server.writes == 2
+    assert server.gathered.writes == 2
     assert transport.written == b"onetwothree, cut"
