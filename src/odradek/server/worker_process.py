@@ -64,8 +64,11 @@ def main() -> None:
         _step_back()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     outcome = _outcome(job, answers)
-    pickle.dump(outcome, answers)
-    answers.flush()
+    try:
+        pickle.dump(outcome, answers)
+        answers.flush()
+    except BrokenPipeError:
+        os._exit(1)  # the parent is gone: as above, only noticed here first
 
 
 def _step_back() -> None:

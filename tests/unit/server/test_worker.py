@@ -160,6 +160,22 @@ def test_a_child_ends_when_its_broker_is_killed(tmp_path: Path) -> None:
         assert child.wait(10) == 1
 
 
+def test_a_child_that_can_tell_nobody_its_result_ends_without_a_word() -> None:
+    """The broker may be killed just when the job is done."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", RUN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stderr is not None
+    with child:
+        child.stdout.close()
+        pickle.dump((Job("play", ("return", 1)), False), child.stdin)
+        child.stdin.flush()
+        assert child.wait(30) == 1
+        assert b"Traceback" not in child.stderr.read()
+
+
 def test_pace() -> None:
     shown: list[int] = []
     pace = Pace(1_000_000, shown.append, ignore_part, every_s=0.0)
