@@ -1,5 +1,6 @@
 """The transaction checker, clients and all, finds the bugs that are planted in a living broker."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -38,3 +39,25 @@ def test_a_planted_bug_is_found(bug: str, tmp_path: Path) -> None:
         broker.kill()
     assert FOUND_BY[bug] in {violation.rule for violation in verdict.violations}, verdict.summary
     assert "begins" in verdict.story
+
+
+def test_the_state_of_a_stuck_group_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copiers that stop are as good as ones that never get a partition again."""
+    monkeypatch.setattr("tests.faults.transactions.episode.GONE_S", 5.0)
+    broker = BrokerProcess(tmp_path / "data", SETTINGS).start()
+    episode = Episode(broker, tmp_path / "clients", 1, ("consumer",), actions=(), patience_s=3)
+
+    def stops_copiers(history: History) -> bool:
+        is_enough = has_seen_enough(history)
+        for client in episode.clients if is_enough else ():
+            if client.settings.role == "copy":
+                client.process.send_signal(signal.SIGSTOP)
+        return is_enough
+
+    try:
+        verdict = episode.run(1, stops_copiers)
+    finally:
+        broker.kill()
+    assert any("group e1-consumer is behind" in violation.text for violation in verdict.violations)
+    told = ("Empty, epoch", "e1-input-0: committed", "session timeout", "e1-copier-consumer-0.0 is alive")
+    assert [one for one in told if one not in verdict.account] == [], verdict.account

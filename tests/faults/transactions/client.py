@@ -1,6 +1,7 @@
 """``python -m tests.faults.transactions.client JSON``: one client of a run, in a process that can be killed.
 
-It works until it gets a SIGTERM, finishes the transaction that it is in, and ends.
+It works until it gets a SIGTERM, finishes the transaction that it is in, and ends. Once the file :data:`CALM`
+is in its folder it aborts nothing any more.
 """
 
 import faulthandler
@@ -29,10 +30,16 @@ logging.getLogger("kafka").setLevel(logging.CRITICAL + 1)
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
 
 ABORTED_ON_PURPOSE = 0.2
+CALM = "calm"
 SLOW = 0.1
 """Of the transactions, that many stay open for a while, so that others end behind them."""
 PADDING = 3_000
 FETCH_WAIT_MS = 50
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "classic": {"session.timeout.ms": 6_000, "heartbeat.interval.ms": 500},
+    "consumer": {"group.protocol": "consumer"},  # its times are the broker's
+}
+"""A copier rejoins after each abort, and the others learn of it by their next heartbeat."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,7 @@ class Client:
         self.who = f"{settings.name}.{settings.life}"
         self.history = Writer(Path(settings.folder) / f"{self.who}.jsonl", self.who)
         self.chance = random.Random(self.who)
+        self.calm = Path(settings.folder) / CALM
         self.stopping = False
         self.number = 0
         self.producer: TransactionalProducer | None = None
@@ -143,7 +151,7 @@ class Client:
         if send_offsets is not None:
             assert isinstance(producer, ConfluentProducer)
             send_offsets(producer)
-        if self.chance.random() < ABORTED_ON_PURPOSE:
+        if self.chance.random() < ABORTED_ON_PURPOSE and not self.calm.exists():
             if self.chance.random() < 0.7:
                 producer.flush()
             producer.abort()
@@ -167,9 +175,7 @@ def produce(client: Client) -> None:
 def copy(client: Client) -> None:
     """Reads ``topic`` as a member of a group, writes each record to ``target`` in a transaction."""
     settings = client.settings
-    more = (
-        {"group.protocol": "consumer"} if settings.protocol == "consumer" else {"session.timeout.ms": 6_000}
-    )
+    more = PROTOCOLS[settings.protocol]
 
     def join() -> Consumer:
         consumer = client.consumer(**{"group.id": settings.group, **more})
