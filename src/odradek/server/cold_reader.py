@@ -1,12 +1,15 @@
 """Threads that wait for the disk in the place of the event loop, where consumers read the past."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from odradek.broker.cold_reads import Loaded, attempt
 from odradek.storage.cold import ColdRange
 from odradek.storage.disk import Disk
+
+log = logging.getLogger("odradek.server")
 
 THREADS = 4
 """Enough to keep a disk busy; who comes while all are busy waits for its turn."""
@@ -34,7 +37,11 @@ class ColdReader:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _load(self, ranges: Sequence[ColdRange]) -> list[OSError | None]:
-        return [attempt(self._disk, each) for each in ranges]
+        try:
+            return [attempt(self._disk, each) for each in ranges]
+        except Exception:
+            log.exception("a fault of ours: %s could not be loaded", ranges)
+            return [None] * len(ranges)  # its reader tries again, and in the end reads it as it is
 
     def _done(self, future: "Future[list[OSError | None]]", loaded: Loaded) -> None:
         if not self._is_stopped:
