@@ -24,6 +24,7 @@ LINGER_MS = 100
 HOUSEKEEPING_MS = 1_000
 JOB_MS = 20
 """How long a job takes: all of it happens at its end."""
+_READS = frozenset({"pread", "read_file"})
 _WAITING_CALLS = frozenset({"sync_data", "sync_file_system"})
 """Calls in which the flusher's thread waits, holding no lock."""
 
@@ -255,7 +256,9 @@ class Node:
                 raise PowerCut
         number = self.fault(call, path)
         if number:
-            self.had_faults = self.had_faults or number == errno.EIO
+            # No disk that works tells a reader that it is full.
+            is_broken = number == errno.EIO or (number == errno.ENOSPC and call in _READS)
+            self.had_faults = self.had_faults or is_broken
             self.trace.note("disk", f"{call} {path} fails with {errno.errorcode[number]}")
             raise OSError(number, errno.errorcode[number], path)
         if self._is_flushing and call in _WAITING_CALLS:
