@@ -122,12 +122,14 @@ class ShardRunner(Generic[S]):
             log.exception("%d steps could not be written together", len(steps))
         written: list[Write] = []
         for step, write, wait in steps:
+            first_offset = offset
+            if offset >= 0:
+                offset += len(step.records)  # whatever becomes of this one, the next lies behind it
             try:
-                if offset < 0:
+                if first_offset < 0:
                     self.perform(step)
                     continue
-                write.appended(offset)
-                offset += len(step.records)
+                write.appended(first_offset)
                 if step.replies or step.timers or step.effects:
                     self._release(step)
                 written.append(write)

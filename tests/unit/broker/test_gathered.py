@@ -101,6 +101,7 @@ def test_a_full_disk_refuses_each_of_them(harness: Harness, monkeypatch: pytest.
 def test_a_fault_of_ours_is_answered_and_harms_no_other(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    end = offsets_log(harness).log_end_offset
     pending = send_together(harness, 5, 6)
     (independent,) = harness.broker.gathered._steps.values()
 
@@ -113,6 +114,9 @@ def test_a_fault_of_ours_is_answered_and_harms_no_other(
     assert [code(each) for each in pending] == [ErrorCode.UNKNOWN_SERVER_ERROR, 0]
     assert "a step of __consumer_offsets-0 failed" in caplog.text
     assert committed(harness) == {"t-0": 6}
+    known = harness.broker.groups.runner("g").shard.offsets.get("g", "t", 0)
+    assert known is not None
+    assert known.record_offset == end + 1
 
 
 def test_with_nothing_gathered_nothing_is_written(harness: Harness) -> None:
