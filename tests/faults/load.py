@@ -9,7 +9,7 @@ import asyncio
 import logging
 import threading
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from aiokafka import AIOKafkaProducer
 from confluent_kafka import KafkaError, Producer
@@ -74,9 +74,16 @@ class Load(abc.ABC):
 
 
 class ConfluentLoad(Load):
+    settings: ClassVar[dict[str, Any]] = {"linger.ms": 1}
+
     def publish(self) -> None:
         producer = Producer(
-            {"bootstrap.servers": self.bootstrap, "enable.idempotence": True, "linger.ms": 1, "log_level": 0}
+            {
+                "bootstrap.servers": self.bootstrap,
+                "enable.idempotence": True,
+                "log_level": 0,
+                **self.settings,
+            }
         )
 
         def delivered(sequence: int, error: KafkaError | None, raw: Any) -> None:

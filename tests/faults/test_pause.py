@@ -5,14 +5,13 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from confluent_kafka import KafkaError, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.faults.checker import problems_of
-from tests.faults.load import Load
+from tests.faults.load import ConfluentLoad, Load
 from tests.faults.test_kill_loop import TOPIC, Follower, committed_offsets, read_on, wait_for_progress
 from tests.support.broker_process import BrokerProcess
 
@@ -24,41 +23,14 @@ PAUSE_S = 11
 PAUSES = 3
 
 
-class ImpatientLoad(Load):
+class ImpatientLoad(ConfluentLoad):
     """A producer whose requests time out soon, and whose records do not."""
 
-    def publish(self) -> None:
-        producer = Producer(
-            {
-                "bootstrap.servers": self.bootstrap,
-                "enable.idempotence": True,
-                "socket.timeout.ms": TIMEOUT_MS,
-                "request.timeout.ms": TIMEOUT_MS,
-                "message.timeout.ms": 120_000,
-                "log_level": 0,
-            }
-        )
-
-        def delivered(sequence: int, error: KafkaError | None, raw: Any) -> None:
-            if error is None:
-                self.delivered(sequence, raw.offset())
-            else:
-                self.failed(sequence, error)
-
-        while not self._stopping.is_set():
-            if self.is_full:
-                producer.poll(0.01)
-                continue
-            sequence, value = self.next_value()
-            producer.produce(
-                self.topic,
-                value,
-                partition=self.partition,
-                on_delivery=lambda error, raw, sequence=sequence: delivered(sequence, error, raw),
-            )
-            producer.poll(0)
-            time.sleep(0.002)
-        producer.flush(50)
+    settings: ClassVar[dict[str, Any]] = {
+        "socket.timeout.ms": TIMEOUT_MS,
+        "request.timeout.ms": TIMEOUT_MS,
+        "message.timeout.ms": 120_000,
+    }
 
 
 @pytest.fixture
