@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BLOCK_BYTES = 2 << 20
-MOST_BYTES = 10 << 30
+MOST_BYTES = 32 << 30
 _BALLOON = "0x0005"
 _REPORTING_BIT = 5
 
@@ -29,8 +29,8 @@ def host_takes_back_free_memory() -> bool:
 
 @contextlib.contextmanager
 def kept_from_the_host() -> Iterator[None]:
-    """Touches up to half of the available memory once, then gives back all but a page of each block."""
-    size = min(MOST_BYTES, _available_bytes() // 2) // BLOCK_BYTES * BLOCK_BYTES
+    """Touches most of the available memory once, then gives back all but a page of each block."""
+    size = min(MOST_BYTES, _available_bytes() * 85 // 100) // BLOCK_BYTES * BLOCK_BYTES
     with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
         memory.madvise(mmap.MADV_NOHUGEPAGE)
         for page in range(0, size, mmap.PAGESIZE):
