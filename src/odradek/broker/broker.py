@@ -356,12 +356,16 @@ class Broker:
             return None
         return Flush(self.metadata if metadata_is_dirty else None, ticket, waiting)
 
-    def finish_flush(self, flush: "Flush") -> None:
-        """Moves high watermarks over what ``flush`` made durable and releases who waited for it."""
+    def finish_flush(self, flush: "Flush", begin_next: Callable[[], None] = lambda: None) -> None:
+        """Moves high watermarks over what ``flush`` made durable and releases who waited for it.
+
+        ``begin_next`` is called in between, so that the disk need not wait while answers are sent.
+        """
         # The logs first: what is done about the metadata must not get between a flush and its end.
         flushed = self.store.finish_flush(flush.ticket) if flush.ticket is not None else []
         if flush.metadata is not None:
             flush.metadata.finish_flush()
+        begin_next()
         for flushed_log in flushed:
             partition = self.topics.partition_of(flushed_log)
             if partition is None:

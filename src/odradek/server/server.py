@@ -202,10 +202,17 @@ class Server:
     def _flushed(self, flush: Flush) -> None:
         self._flush_in_flight = False
         try:
-            self.broker.finish_flush(flush)
+            self.broker.finish_flush(flush, self._flush_if_urgent)
         except Exception:
             log.exception("the end of a flush failed")
         self.settle()
+
+    def _flush_if_urgent(self) -> None:
+        """Two halves of the clients take turns, one on the disk, one here. Begun a moment later, when the
+        answers are out, a flush would carry what they bring in too, and from then on all would wait
+        together: for the disk, and the disk for them."""
+        if self.broker.flush_is_urgent:
+            self._flush()
 
     def _arm_timer(self) -> None:
         if self._timer_handle is not None:

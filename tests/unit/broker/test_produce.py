@@ -62,6 +62,27 @@ def test_acks_all_is_answered_only_when_the_batch_is_on_disk(harness: Harness) -
     assert only(pending.response()).base_offset == 0
 
 
+def test_the_next_flush_begins_before_those_are_told_who_waited_for_the_last(harness: Harness) -> None:
+    broker, flushes, answered = harness.broker, [], []
+    first = harness.send(produce(batch(b"a"), acks=-1), 9)
+    flush = broker.begin_flush()
+    assert flush is not None
+    second = harness.send(produce(batch(b"b"), acks=-1), 9)
+    flush.run()
+
+    def begin_next() -> None:
+        flushes.append(broker.begin_flush())
+        answered.append(first.is_answered)
+
+    broker.finish_flush(flush, begin_next)
+    assert (answered, first.is_answered, second.is_answered) == ([False], True, False)
+    (following,) = flushes
+    assert following is not None
+    following.run()
+    broker.finish_flush(following)
+    assert only(second.response()).base_offset == 1
+
+
 def test_acks_all_that_the_disk_does_not_answer_in_time_times_out(harness: Harness) -> None:
     pending = harness.send(produce(batch(b"a"), acks=-1, timeout_ms=1_000), 9)
     harness.advance(900)

@@ -209,10 +209,14 @@ class Node:
         def finish() -> None:
             self._flush_in_flight = False
             assert self.broker is not None
-            self.broker.finish_flush(flush)
+            self.broker.finish_flush(flush, self._flush_if_urgent)
             self._note_offline()
 
         self._later(self.rng.random(), finish)
+
+    def _flush_if_urgent(self) -> None:
+        if self.broker is not None and self.broker.flush_is_urgent:
+            self._flush()
 
     def _arm_timer(self) -> None:
         assert self.broker is not None
