@@ -12,7 +12,14 @@ from struct import error as struct_error
 from typing import NamedTuple
 
 from odradek.core.errors import ApiError, DamageError, ErrorCode
-from odradek.records.batch import CRC_START, HEADER, LENGTH_OVERHEAD, TRANSACTIONAL_FLAG, BatchHeader
+from odradek.records.batch import (
+    CONTROL_FLAG,
+    CRC_START,
+    HEADER,
+    LENGTH_OVERHEAD,
+    TRANSACTIONAL_FLAG,
+    BatchHeader,
+)
 from odradek.records.control import EndTransactionMarker, read_marker
 from odradek.records.crc import crc32c
 from odradek.records.errors import CorruptBatchError, InvalidRecordsError
@@ -30,6 +37,7 @@ _unpack_offset = Struct(">q").unpack_from
 _patch = Struct(">qii").pack_into
 _new_kept_batch = tuple.__new__
 _PLAIN_ATTRIBUTES = frozenset([*range(5), *(codec | TRANSACTIONAL_FLAG for codec in range(5))])
+_MARKER = TRANSACTIONAL_FLAG | CONTROL_FLAG
 _PLACES_KEPT = 16
 """Positions remembered of where readers will go on, so that they need no index."""
 
@@ -113,12 +121,15 @@ class Log(GatheringLog):
                 and size == len(records)
                 and magic == 2
                 and not base_offset
-                and attributes in _PLAIN_ATTRIBUTES
+                and (
+                    attributes in _PLAIN_ATTRIBUTES
+                    or (attributes == _MARKER and origin == COORDINATOR and not config.timestamp_type)
+                )
                 and count == delta + 1
                 and count > 0
                 and size <= config.max_message_bytes
                 and max_timestamp - now_ms <= config.message_timestamp_after_max_ms
-                and (producer_id < 0 or sequence >= 0)
+                and (producer_id < 0 or sequence >= 0 or origin == COORDINATOR)
                 and crc32c(records[CRC_START:]) == crc
             )
         except struct_error:

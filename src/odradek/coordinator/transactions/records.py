@@ -4,6 +4,8 @@
 Source: ``TransactionLog``, ``TransactionCoordinatorRecordSerde``.
 """
 
+from functools import lru_cache
+
 from odradek.coordinator.step import RecordBytes
 from odradek.coordinator.transactions.transaction import NO_EPOCH, State, Transaction
 from odradek.protocol.generated.transaction_log import (
@@ -34,6 +36,7 @@ _IDS = {
 _STATES = {number: state for state, number in _IDS.items()}
 
 
+@lru_cache(maxsize=4_096)
 def key(transactional_id: str) -> bytes:
     return encode_record_key(TransactionLogKey(transactional_id=transactional_id))
 

@@ -5,7 +5,7 @@ epoch is bumped at every end of a transaction).
 """
 
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 NO_PRODUCER_ID = -1
 NO_EPOCH = -1
@@ -107,20 +107,23 @@ class Transaction(NamedTuple):
     def is_commit(self) -> bool:
         return self.state in (State.PREPARE_COMMIT, State.COMPLETE_COMMIT)
 
-    def _move(self, event: Event, now_ms: int, version: int) -> "Transaction":
+    def _move(self, event: Event, now_ms: int, version: int, **changes: Any) -> "Transaction":
         return self._replace(
             state=TRANSITIONS[self.state][event],
             previous_producer_id=self.producer_id,
-            next_producer_id=NO_PRODUCER_ID,
             updated_ms=now_ms,
             version=version,
+            **{"next_producer_id": NO_PRODUCER_ID, **changes},
         )
 
     def initialized(
         self, producer_id: int, epoch: int, last_epoch: int, timeout_ms: int, now_ms: int
     ) -> "Transaction":
         """A producer starts, or starts over, with this id and epoch."""
-        return self._move(Event.INITIALIZED, now_ms, 0)._replace(
+        return self._move(
+            Event.INITIALIZED,
+            now_ms,
+            0,
             producer_id=producer_id,
             epoch=epoch,
             last_epoch=last_epoch,
@@ -131,7 +134,10 @@ class Transaction(NamedTuple):
 
     def added(self, partitions: frozenset[TopicPartitionKey], now_ms: int, version: int) -> "Transaction":
         """More partitions take part; the first of them begin the transaction."""
-        return self._move(Event.ADDED, now_ms, version)._replace(
+        return self._move(
+            Event.ADDED,
+            now_ms,
+            version,
             partitions=self.partitions | partitions,
             started_ms=self.started_ms if self.state is State.ONGOING else now_ms,
         )
@@ -140,27 +146,41 @@ class Transaction(NamedTuple):
         """It is decided; the markers are still to be written. From version 2 on under the next epoch, which
         nothing else was written under: whatever comes late with an earlier one is recognized."""
         if self.state is State.ONGOING:
-            moved = self._move(Event.COMMITTED if is_commit else Event.ABORTED, now_ms, version)
+            event, started_ms = Event.COMMITTED if is_commit else Event.ABORTED, self.started_ms
         else:
-            moved = self._move(Event.ABORTED_NOTHING, now_ms, version)._replace(started_ms=now_ms)
-        if version >= VERSION_2:
-            moved = moved._replace(epoch=min(self.epoch + 1, LAST_EPOCH), last_epoch=self.epoch)
-        return moved._replace(next_producer_id=next_producer_id)
+            event, started_ms = Event.ABORTED_NOTHING, now_ms
+        is_bumped = version >= VERSION_2
+        return self._move(
+            event,
+            now_ms,
+            version,
+            started_ms=started_ms,
+            epoch=min(self.epoch + 1, LAST_EPOCH) if is_bumped else self.epoch,
+            last_epoch=self.epoch if is_bumped else self.last_epoch,
+            next_producer_id=next_producer_id,
+        )
 
     def fenced(self, server_version: int, next_producer_id: int, now_ms: int) -> "Transaction":
         """It is aborted by somebody else than its producer, whose epoch is no good any more."""
-        moved = self._move(Event.ABORTED, now_ms, server_version)
-        moved = moved._replace(next_producer_id=next_producer_id)
-        # Before version 2 nobody may come back after being fenced.
-        last_epoch = self.epoch if server_version >= VERSION_2 else NO_EPOCH
-        return moved._replace(epoch=min(self.epoch + 1, LAST_EPOCH), last_epoch=last_epoch)
+        return self._move(
+            Event.ABORTED,
+            now_ms,
+            server_version,
+            next_producer_id=next_producer_id,
+            epoch=min(self.epoch + 1, LAST_EPOCH),
+            # Before version 2 nobody may come back after being fenced.
+            last_epoch=self.epoch if server_version >= VERSION_2 else NO_EPOCH,
+        )
 
     def completed(self, now_ms: int) -> "Transaction":
         """All markers are written."""
-        moved = self._move(Event.MARKED, now_ms, self.version)._replace(partitions=frozenset())
         if self.version >= VERSION_2 and self.next_producer_id != NO_PRODUCER_ID:
-            return moved._replace(producer_id=self.next_producer_id, epoch=0)
-        return moved
+            producer_id, epoch = self.next_producer_id, 0
+        else:
+            producer_id, epoch = self.producer_id, self.epoch
+        return self._move(
+            Event.MARKED, now_ms, self.version, partitions=frozenset(), producer_id=producer_id, epoch=epoch
+        )
 
 
 def new_transaction(transactional_id: str, producer_id: int, timeout_ms: int, now_ms: int) -> Transaction:
