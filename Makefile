@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: serve test check soak soak-simulation soak-transactions bench conformance codegen format clean
+.PHONY: serve test check soak soak-simulation soak-transactions soak-power bench conformance codegen format clean
 
 $(BIN)/.runtime: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -43,7 +43,11 @@ SEED ?=
 soak-transactions: $(BIN)/.dev
 	$(BIN)/python -m tests.faults.transactions.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
-soak: soak-simulation soak-transactions
+# SECONDS=3600; SEED of the first trace
+soak-power: $(BIN)/.dev
+	$(BIN)/python -m tests.faults.power --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+soak: soak-simulation soak-transactions soak-power
 
 format: $(BIN)/.dev
 	$(BIN)/ruff format .
