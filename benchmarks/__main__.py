@@ -31,7 +31,14 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         code: int = options.run(options)
-    except (BrokerError, GeneratorError, PeerMissingError, ProfileError, FileNotFoundError) as error:
+    except (
+        BrokerError,
+        GeneratorError,
+        PeerMissingError,
+        ProfileError,
+        FileNotFoundError,
+        ValueError,
+    ) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -57,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
             "--pin", choices=PINNING, default="none", help="generator, or also the brokers, to cores"
         )
         one.add_argument("--name", help="of the saved result (default: the cpu; --quick saves none)")
+        one.add_argument("--add", action="store_true", help="to today's result of that name, not a new one")
         one.add_argument(
             "--candidate", choices=("odradek", "kafka"), default="odradek", help="kafka: noise floor"
         )
@@ -152,11 +160,16 @@ def run(options: argparse.Namespace) -> int:
                 yield broker
 
         comparison = Comparison(bench, schedule, lambda: start("kafka"), lambda: start(options.candidate))
+        keeps = options.name or not quick
+        if options.add:
+            outcome.take_over(results.load(outcome.path))
         for result in comparison.run(cases):
-            outcome.cases.append(result)
+            outcome.put(result)
+            if keeps:
+                outcome.save()  # a run that is cut short has its cases
     report.print_table(outcome)
-    if options.name or not quick:
-        path = outcome.save()
+    if keeps:
+        path = outcome.path
         path.with_suffix(".md").write_text(report.markdown(outcome))
         report.plot(outcome, path.with_suffix(".png"))
         print(f"saved as {path.name} under benchmarks/results")

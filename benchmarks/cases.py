@@ -124,6 +124,18 @@ class ClientCase:
 
 
 @dataclass(frozen=True, slots=True)
+class ScenarioCase:
+    """Something that no single loop of requests shows; `scenarios.py` has a function for each name."""
+
+    name: str
+    title: str
+    shown: tuple[str, ...]
+    targets: tuple[Target, ...] = ()
+    is_compared: bool = True
+    """Whether Kafka goes through it, too."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessCase:
     """Start-up and memory, taken from the brokers' processes themselves."""
 
@@ -133,7 +145,16 @@ class ProcessCase:
     targets: tuple[Target, ...] = ()
 
 
-Case = LoadCase | CoordinatorCase | TransactionCase | GroupCase | LatencyCase | ClientCase | ProcessCase
+Case = (
+    LoadCase
+    | CoordinatorCase
+    | TransactionCase
+    | GroupCase
+    | LatencyCase
+    | ClientCase
+    | ScenarioCase
+    | ProcessCase
+)
 
 _PRODUCE = (at_most("cpu_us", 0.5), at_least("mb_s", 1.6))
 _EOS = (at_most("cpu_us", 0.6), at_least("rate", 1.0))
@@ -258,6 +279,31 @@ CASES: tuple[Case, ...] = (
         "end to end, 1,000 msg/s, acks=1, flush.messages as Kafka's",
         odradek_topic=_FLUSHED,
         targets=(at_most("p99_us", 0.7),),
+    ),
+    ScenarioCase(
+        "cold",
+        "1,000 msg/s, and a consumer of 6 GB that are not in memory",
+        shown=("alone_p99_us", "p99_us", "p99_growth", "cold_mb_s"),
+        targets=(within("p99_growth", 1.5), at_least("cold_mb_s", 1.0)),
+    ),
+    ScenarioCase(
+        "many-connections",
+        "500 requests/s over 5,000 connections in place of 10",
+        shown=("cpu_us", "alone_p99_us", "p99_us", "p99_growth"),
+        targets=(within("p99_growth", 2.0),),
+    ),
+    ScenarioCase(
+        "many-partitions",
+        "500 requests/s over 10,000 partitions in place of 10",
+        shown=("cpu_us", "alone_p99_us", "p99_us", "p99_growth"),
+        targets=(within("p99_growth", 2.0),),
+    ),
+    ScenarioCase(
+        "beside-compaction",
+        "1,000 msg/s beside a compaction",
+        shown=("alone_p99_us", "p99_us", "p99_growth", "compacted_mb_s"),
+        targets=(within("p99_growth", 1.1),),
+        is_compared=False,
     ),
     ClientCase("java-produce", "Java ProducerPerformance, 1 KB, its defaults", "java_produce"),
     ClientCase("java-consume", "Java ConsumerPerformance, 1 KB", "java_consume"),

@@ -1,40 +1,32 @@
 """Consumers of the past: how quick they are, and what those at the end of the log notice of them.
 
-Run: ``python -m benchmarks.cold [--kafka] [--rounds N] [--gigabytes N]``. A topic is filled and dropped from
-the page cache. Then 1,000 records a second go through another topic (``generator.c``, end to end), first
-alone, then while one consumer reads the cold topic from its start, a megabyte at a time.
+A topic is filled and dropped from the page cache. Then 1,000 records a second go through another topic
+(``generator.c``, end to end), first alone, then while one consumer reads the cold topic from its start, a
+megabyte at a time.
 """
 
-import argparse
+import contextlib
 import os
 import socket
-import statistics
 import struct
-import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import frames
 from benchmarks.admin import Admin
-from benchmarks.brokers import Broker, running_kafka, running_odradek
-from benchmarks.generator import Generator, compile_generator
-from benchmarks.peers import kafka_jars
+from benchmarks.brokers import Broker
+from benchmarks.measure import Bench, Metrics, Run
 
+GIGABYTES = 6
 RECORD_BYTES = 1_000
 BATCH_BYTES = 64 * 1024
 FETCH_BYTES = 1 << 20
 HOT_BYTES = 1_000
-PACE = 1_000
-WARM_S, HOT_S = 1.0, 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    alone_p99_ms: float
-    beside_p99_ms: float
-    cold_mb_s: float
+FILL_LIMIT_S = 300.0
+TOPIC = "past"
+CONFIGS = {"segment.bytes": str(256 << 20)}
 
 
 class ColdConsumer(threading.Thread):
@@ -110,88 +102,47 @@ def forget(data: Path, topic: str) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def measure(broker: Broker, generator: Generator, cold: frames.Frame, records: int) -> Result:
-    alone_ms = hot_p99_ms(broker, generator)
-    forget(broker.data, "past")
-    consumer = ColdConsumer(broker.port, cold, records)
-    consumer.start()
-    beside_ms = hot_p99_ms(broker, generator)
-    consumer.is_over = True
-    consumer.join()
-    if consumer.error is not None:
-        raise consumer.error
-    cold_mb_s = consumer.bytes_read / consumer.seconds / 1e6
-    return Result(alone_ms, beside_ms, cold_mb_s)
-
-
-def hot_p99_ms(broker: Broker, generator: Generator) -> float:
-    """From when a record is due until its consumer has it, in a topic of its own."""
-    topic = f"hot-{time.monotonic_ns()}"
-    with Admin(broker.port) as admin:
-        admin.create_topic(topic, 1, {})
-        batch, count = frames.record_batch(HOT_BYTES, HOT_BYTES, int(time.time() * 1000))
-        seen = generator.latency(
-            frames.produce(topic, [0], batch, 1),
-            frames.fetch(topic, 0, FETCH_BYTES, batch=batch, batch_records=count),
-            port=broker.port,
-            broker_pid=broker.pid,
-            rate=PACE,
-            warmup_s=WARM_S,
-            seconds=HOT_S,
-        )
-        admin.delete_topic(topic)
-    return seen.p99_us / 1000
-
-
-def run(broker: Broker, generator: Generator, rounds: int, gigabytes: int) -> Result:
+@contextlib.contextmanager
+def prepared(bench: Bench, broker: Broker) -> Iterator[Run]:
+    """Fills the cold topic; each run reads it from its start, beside clients that want what is new."""
     batch, count = frames.record_batch(RECORD_BYTES, BATCH_BYTES, int(time.time() * 1000))
-    batches = gigabytes * (1 << 30) // len(batch)
+    batches = GIGABYTES * (1 << 30) // len(batch)
     with Admin(broker.port) as admin:
-        admin.create_topic("past", 1, {"segment.bytes": str(256 << 20)})
-    fill = [frames.produce("past", [0], batch, 1)]
-    generator.load(
-        fill,
+        admin.create_topic(TOPIC, 1, CONFIGS)
+    bench.generator.load(
+        [frames.produce(TOPIC, [0], batch, 1)],
         port=broker.port,
         broker_pid=broker.pid,
         connections=1,
         depth=4,
         max_requests=batches,
-        seconds=300,
+        seconds=FILL_LIMIT_S,
     )
-    cold = frames.fetch("past", 0, FETCH_BYTES, batch=batch, batch_records=count)
-    found = []
-    for _ in range(rounds):
-        found.append(measure(broker, generator, cold, batches * count))
-        broker.check()
-    return Result(
-        *(statistics.median(getattr(result, field) for result in found) for field in Result.__slots__)
-    )
+    cold = frames.fetch(TOPIC, 0, FETCH_BYTES, batch=batch, batch_records=count)
 
+    def run(seconds: float) -> Metrics:
+        alone = bench.paced(broker, HOT_BYTES, seconds)
+        forget(broker.data, TOPIC)
+        consumer = ColdConsumer(broker.port, cold, batches * count)
+        consumer.start()
+        try:
+            beside = bench.paced(broker, HOT_BYTES, seconds)
+        finally:
+            consumer.is_over = True
+            consumer.join()
+        if consumer.error is not None:
+            raise consumer.error
+        return {
+            "p99_us": beside["p99_us"],
+            "other_cores": alone["other_cores"],
+            "alone_p99_us": alone["p99_us"],
+            "p99_growth": beside["p99_us"] / alone["p99_us"],
+            "cold_mb_s": consumer.bytes_read / consumer.seconds / 1e6,
+        }
 
-def show(name: str, result: Result) -> None:
-    grown = result.beside_p99_ms / result.alone_p99_ms
-    print(
-        f"{name:14}hot p99 {result.alone_p99_ms:6.2f} ms alone, {result.beside_p99_ms:6.2f} ms beside a cold"
-        f" consumer ({grown:.2f}x), which reads {result.cold_mb_s:,.0f} MB/s"
-    )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kafka", action="store_true", help="measure Apache Kafka, too")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--gigabytes", type=int, default=6, help="of the cold topic")
-    arguments = parser.parse_args()
-    program = compile_generator()
-    with tempfile.TemporaryDirectory(dir=program.parent) as folder:
-        scratch = Path(folder)
-        generator = Generator(program, scratch)
-        with running_odradek(scratch) as broker:
-            show("Odradek", run(broker, generator, arguments.rounds, arguments.gigabytes))
-        if arguments.kafka:
-            with running_kafka(kafka_jars(), scratch) as broker:
-                show("Apache Kafka", run(broker, generator, arguments.rounds, arguments.gigabytes))
-
-
-if __name__ == "__main__":
-    main()
+    try:
+        yield run
+    finally:
+        with Admin(broker.port) as admin:
+            admin.delete_topic(TOPIC)
+        bench.settle(broker)

@@ -79,14 +79,29 @@ class Bench:
 
     def latency(self, case: LatencyCase, broker: Broker, seconds: float) -> Metrics:
         """Records at a fixed pace, timed until the consumer has them."""
-        with self._topic(case.name, 1, case.odradek_topic, broker) as topic:
-            batch, _ = frames.record_batch(100, 100, _now_ms())
+        return self._paced(case.name, case.rate, 100, case.odradek_topic, broker, seconds)
+
+    def paced(self, broker: Broker, record_bytes: int, seconds: float) -> Metrics:
+        """The same with a thousand records a second, as what something else goes on beside."""
+        return self._paced("paced", 1_000, record_bytes, (), broker, seconds)
+
+    def _paced(
+        self,
+        label: str,
+        rate: int,
+        record_bytes: int,
+        configs: tuple[tuple[str, str], ...],
+        broker: Broker,
+        seconds: float,
+    ) -> Metrics:
+        with self._topic(label, 1, configs, broker, is_small=True) as topic:
+            batch, _ = frames.record_batch(record_bytes, record_bytes, _now_ms())
             return self.generator.latency(
                 frames.produce(topic, [0], batch, acks=1),
                 frames.fetch(topic, 0, 1 << 20),
                 port=broker.port,
                 broker_pid=broker.pid,
-                rate=case.rate,
+                rate=rate,
                 warmup_s=RAMP_S,
                 seconds=seconds,
             ).metrics
@@ -208,8 +223,15 @@ class Bench:
 
     @contextlib.contextmanager
     def _topic(
-        self, label: str, partitions: int, configs: tuple[tuple[str, str], ...], broker: Broker
+        self,
+        label: str,
+        partitions: int,
+        configs: tuple[tuple[str, str], ...],
+        broker: Broker,
+        *,
+        is_small: bool = False,
     ) -> Iterator[str]:
+        """A topic of that name; what it leaves on the disk is waited for, unless it is small."""
         name = f"{label}-{next(self._names)}"
         broker.check()
         with Admin(broker.port) as admin:
@@ -219,7 +241,8 @@ class Bench:
         finally:
             with Admin(broker.port) as admin:
                 admin.delete_topic(name)
-            self.settle(broker)
+            if not is_small:
+                self.settle(broker)
 
     @contextlib.contextmanager
     def _filled_topic(self, case: LoadCase, broker: Broker) -> Iterator[Frame]:

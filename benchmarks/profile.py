@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.brokers import running_odradek
-from benchmarks.cases import Case, ProcessCase
+from benchmarks.cases import Case, ProcessCase, ScenarioCase
 from benchmarks.measure import Bench
 
 KINDS = ("cprofile", "perf")
@@ -22,8 +22,8 @@ class ProfileError(Exception):
 
 def profile(case: Case, bench: Bench, *, kind: str, seconds: float, top: int) -> None:
     """Prints the functions that cost most; cProfile sees Python, perf also C and the kernel."""
-    if isinstance(case, ProcessCase):
-        raise ProfileError(f"{case.name} puts no load on the broker")
+    if isinstance(case, ProcessCase | ScenarioCase):
+        raise ProfileError(f"{case.name} is not one loop of requests")
     if kind == "perf" and shutil.which("perf") is None:
         raise ProfileError("perf is not installed")
     output = bench.scratch / "profile"

@@ -1,5 +1,6 @@
 """A result as text: the table on the terminal, Markdown for the results folder and the README, a plot."""
 
+import math
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +17,10 @@ LABELS = {
     "p99_9_us": "p99.9, µs",
     "broker_cores": "cores used by the broker",
     "broker_cpu_s": "CPU of the broker, s",
+    "alone_p99_us": "p99 before, µs",
+    "p99_growth": "p99, times what it was before",
+    "cold_mb_s": "MB/s of the cold consumer",
+    "compacted_mb_s": "MB/s compacted",
     "seconds": "seconds",
     "first_s": "until all have joined, s",
     "join_s": "one joins: settled after, s",
@@ -36,10 +41,16 @@ def label(case: CaseResult, row: Row) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant figures, thousands separated."""
+    """Three significant figures, thousands separated; a dash for what was not measured."""
+    if math.isnan(value):
+        return "-"
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def ratio(row: Row) -> str:
+    return "-" if math.isnan(row.ratio) else f"{row.ratio:.2f}"
 
 
 def verdict(row: Row) -> str:
@@ -56,7 +67,7 @@ def print_table(results: Results) -> None:
     for case in results.cases:
         for position, row in enumerate(case.rows):
             style = {True: "green", False: "bold red", None: ""}[row.met]
-            cells = [number(row.kafka), number(row.odradek), f"{row.ratio:.2f}", row.target, verdict(row)]
+            cells = [number(row.kafka), number(row.odradek), ratio(row), row.target, verdict(row)]
             table.add_row(
                 case.title if position == 0 else "",
                 label(case, row),
@@ -75,7 +86,7 @@ def markdown_table(results: Results) -> str:
         for position, row in enumerate(case.rows):
             title = case.title if position == 0 else ""
             cells = [title, label(case, row), number(row.kafka), number(row.odradek)]
-            cells += [f"**{row.ratio:.2f}**" if row.target else f"{row.ratio:.2f}", row.target, verdict(row)]
+            cells += [f"**{ratio(row)}**" if row.target else ratio(row), row.target, verdict(row)]
             lines.append("| " + " | ".join(cells) + " |")
         if case.error:
             lines.append(f"| {case.title} | failed: {case.error.splitlines()[0]} | | | | | missed |")
@@ -84,13 +95,14 @@ def markdown_table(results: Results) -> str:
 
 SUMMARY_COLUMNS = {
     "CPU of the broker": ("cpu_us", "broker_cpu_s", "join_cpu_s"),
-    "throughput": ("mb_s", "rate"),
+    "throughput": ("mb_s", "rate", "cold_mb_s"),
     "p99": ("p99_us",),
 }
 UNITS = {
     "cpu_us": " µs",
     "broker_cpu_s": " s",
     "mb_s": " MB/s",
+    "cold_mb_s": " MB/s",
     "rate": "/s",
     "p99_us": " µs",
     "seconds": " s",
@@ -106,7 +118,7 @@ def summary(results: Results) -> str:
         if case.name in ("start", "memory", "idle-groups"):
             for row in case.rows:
                 unit = UNITS.get(row.metric, " MB")
-                numbers = f"{number(row.kafka)}{unit} | {number(row.odradek)}{unit} | {row.ratio:.2f}"
+                numbers = f"{number(row.kafka)}{unit} | {number(row.odradek)}{unit} | {ratio(row)}"
                 name = case.title if row.metric == "seconds" else f"{case.title}, {_title(row)}"
                 processes.append(f"| {name} | {numbers} |")
             continue
@@ -120,7 +132,7 @@ def summary(results: Results) -> str:
 
 
 def _cell(row: Row) -> str:
-    return f"{number(row.kafka)} → {number(row.odradek)}{UNITS[row.metric]} (**{row.ratio:.2f}**)"
+    return f"{number(row.kafka)} → {number(row.odradek)}{UNITS[row.metric]} (**{ratio(row)}**)"
 
 
 def _title(row: Row) -> str:

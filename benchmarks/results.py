@@ -1,12 +1,13 @@
 """Rounds in, medians, ratios and verdicts out; kept as JSON under benchmarks/results/."""
 
 import json
+import math
 import statistics
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import Case
+from benchmarks.cases import CASES, Case, ScenarioCase
 
 FOLDER = Path(__file__).with_name("results")
 Rounds = list[dict[str, float]]
@@ -51,12 +52,29 @@ class Results:
     def missed(self) -> list[tuple[CaseResult, Row]]:
         return [(case, row) for case in self.cases for row in case.rows if row.met is False]
 
-    def save(self) -> Path:
-        """Writes <date>-<name>.json and returns its path."""
+    @property
+    def path(self) -> Path:
+        return FOLDER / f"{self.date}-{self.name}.json"
+
+    def put(self, result: CaseResult) -> None:
+        """Adds a case, in the place of what is there of it, in the order of the cases."""
+        order = [case.name for case in CASES]
+        self.cases = [case for case in self.cases if case.name != result.name] + [result]
+        self.cases.sort(key=lambda case: order.index(case.name))
+
+    def take_over(self, earlier: "Results") -> None:
+        """Has the cases of an earlier run, too. Raises ValueError when it was not measured like this one."""
+        same = ("cpu", "cores", "memory", "kernel", "python", "java", "kafka")
+        is_same = all(earlier.machine.get(key) == self.machine.get(key) for key in same)
+        if not is_same or earlier.settings != self.settings:
+            raise ValueError(f"{self.path.name} was measured on another machine or with other settings")
+        for case in earlier.cases:
+            self.put(case)
+
+    def save(self) -> None:
+        """Writes <date>-<name>.json."""
         FOLDER.mkdir(exist_ok=True)
-        path = FOLDER / f"{self.date}-{self.name}.json"
-        path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
-        return path
+        self.path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
 
 
 def load(path: Path) -> Results:
@@ -80,7 +98,8 @@ def judge(case: Case, kafka: Rounds, odradek: Rounds, error: str = "") -> CaseRe
     rows = []
     targets = {target.metric: target for target in case.targets}
     metrics = [*case.shown, *(metric for metric in targets if metric not in case.shown)]
-    for metric in metrics if kafka and odradek and not error else []:
+    is_compared = not (isinstance(case, ScenarioCase) and not case.is_compared)
+    for metric in metrics if odradek and (kafka or not is_compared) and not error else []:
         ours, theirs = _median(odradek, metric), _median(kafka, metric)
         ratio = ours / theirs if theirs else 0.0
         target = targets.get(metric)
@@ -100,4 +119,4 @@ def judge(case: Case, kafka: Rounds, odradek: Rounds, error: str = "") -> CaseRe
 
 
 def _median(rounds: Rounds, metric: str) -> float:
-    return statistics.median(one[metric] for one in rounds)
+    return statistics.median(one[metric] for one in rounds) if rounds else math.nan

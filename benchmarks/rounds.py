@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from benchmarks import machine
 from benchmarks.admin import BrokerError
 from benchmarks.brokers import Broker
-from benchmarks.cases import Case, ClientCase, GroupCase, LoadCase, ProcessCase, by_name
+from benchmarks.cases import Case, ClientCase, GroupCase, LoadCase, ProcessCase, ScenarioCase, by_name
 from benchmarks.clients import ClientError
 from benchmarks.generator import GeneratorError
 from benchmarks.measure import RAMP_S, Bench, MeasuredCase, Run
 from benchmarks.results import CaseResult, Rounds, judge
+from benchmarks.scenarios import SCENARIOS
 
 IDLE_S = 3.0
 DISTURBED_CORES = 0.3
@@ -64,17 +65,16 @@ class Comparison:
                 else:
                     yield self._memory(case, pair, idle)
 
-    def _measure(self, case: MeasuredCase, pair: dict[str, Broker]) -> CaseResult:
+    def _measure(self, case: MeasuredCase | ScenarioCase, pair: dict[str, Broker]) -> CaseResult:
         rounds: dict[str, Rounds] = {name: [] for name in pair}
         try:
             with contextlib.ExitStack() as stack:
-                runs = {name: stack.enter_context(self.bench.prepared(case, pair[name])) for name in pair}
-                if isinstance(case, GroupCase):
-                    runs["kafka"](0)  # once for its JVM
-                elif not isinstance(case, ClientCase):
-                    _repeat(runs["kafka"], self.schedule.warm_s * (1 if self.is_warm else FIRST_WARM))
-                    self.is_warm = True
-                    _repeat(runs["odradek"], self.schedule.candidate_warm_s)
+                runs = {
+                    name: stack.enter_context(self._prepared(case, broker))
+                    for name, broker in pair.items()
+                    if name == "odradek" or not isinstance(case, ScenarioCase) or case.is_compared
+                }
+                self._warm_up(case, runs)
                 for _ in range(self.schedule.rounds):
                     for name, run in runs.items():
                         metrics = self._undisturbed(run)
@@ -85,6 +85,22 @@ class Comparison:
             _say(f"  failed: {error}")
             return judge(case, rounds["kafka"], rounds["odradek"], str(error))
         return judge(case, rounds["kafka"], rounds["odradek"])
+
+    def _prepared(
+        self, case: MeasuredCase | ScenarioCase, broker: Broker
+    ) -> contextlib.AbstractContextManager[Run]:
+        if isinstance(case, ScenarioCase):
+            return SCENARIOS[case.name](self.bench, broker)
+        return self.bench.prepared(case, broker)
+
+    def _warm_up(self, case: MeasuredCase | ScenarioCase, runs: dict[str, Run]) -> None:
+        if isinstance(case, GroupCase | ScenarioCase):
+            if "kafka" in runs:
+                runs["kafka"](self.schedule.seconds)  # once for its JVM
+        elif not isinstance(case, ClientCase):
+            _repeat(runs["kafka"], self.schedule.warm_s * (1 if self.is_warm else FIRST_WARM))
+            self.is_warm = True
+            _repeat(runs["odradek"], self.schedule.candidate_warm_s)
 
     def _undisturbed(self, run: Run) -> dict[str, float]:
         """The least disturbed of a few tries, begun when other processes leave the cores alone."""
