@@ -246,7 +246,7 @@ class Broker:
                 return _encode(api, context.api_version, correlation_id, result)
 
             def encode(response: Message | ApiError) -> Parts:
-                return self._encode_late(api, request, context, correlation_id, response)
+                return self.encode_late(api, request, context, correlation_id, response)
 
             result.bind(encode)
             return result if not result.is_complete else result.parts or None
@@ -261,7 +261,7 @@ class Broker:
             return refusal
         return _encode(api, context.api_version, correlation_id, refusal)
 
-    def _encode_late(
+    def encode_late(
         self,
         api: table.Api,
         request: Any,
@@ -269,6 +269,7 @@ class Broker:
         correlation_id: int,
         response: Message | ApiError,
     ) -> Parts:
+        """The answer to a request that had to wait, as one frame; an error becomes the response with it."""
         try:
             if isinstance(response, ApiError):
                 api.failures += 1

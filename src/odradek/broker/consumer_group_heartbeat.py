@@ -6,6 +6,7 @@ v1 subscribes by regular expression, and the client makes the member id (KIP-108
 
 from typing import TYPE_CHECKING
 
+from odradek.broker.group_shard import GroupRunner
 from odradek.broker.requests import RequestContext, Wait
 from odradek.cluster.features import GROUP_VERSION
 from odradek.coordinator.classic_join import Client
@@ -20,15 +21,24 @@ if TYPE_CHECKING:
 
 
 def handle(broker: "Broker", request: ConsumerGroupHeartbeatRequest, context: RequestContext) -> Wait:
+    runner = runner_of(broker, request.group_id)
+    wait = Wait()
+    runner.perform(runner.shard.consumer_heartbeat(request, client_of(context), wait, runner.now()))
+    return wait
+
+
+def runner_of(broker: "Broker", group_id: str) -> GroupRunner:
+    """Where the group is, if such groups are served. Raises :class:`ApiError`."""
     if not broker.config.serves_consumer_protocol:
         raise _unsupported("group.coordinator.rebalance.protocols does not include consumer")
     if not broker.image.features.get(GROUP_VERSION, 0):
         raise _unsupported("group.version is not at level 1 (UpdateFeatures raises it)")
-    runner = broker.groups.runner(request.group_id)
-    wait = Wait()
-    client = Client(context.api_version, context.client_id or "", "/" + context.session.client_host)
-    runner.perform(runner.shard.consumer_heartbeat(request, client, wait, runner.now()))
-    return wait
+    return broker.groups.runner(group_id)
+
+
+def client_of(context: RequestContext) -> Client:
+    """What the machine is told of whoever sends a heartbeat."""
+    return Client(context.api_version, context.client_id or "", "/" + context.session.client_host)
 
 
 def _unsupported(reason: str) -> ApiError:

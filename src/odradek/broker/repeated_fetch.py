@@ -17,7 +17,7 @@ from odradek.protocol.generated.fetch import (
     FetchResponse,
     PartitionData,
 )
-from odradek.protocol.stencil import HEAD_BYTES, around_records, encoded, stencil
+from odradek.protocol.stencil import around_records, request_stencil, stencil
 from odradek.storage.cold import ColdReadError
 
 if TYPE_CHECKING:
@@ -106,13 +106,7 @@ class RepeatedFetch:
     def learn_bytes(self, frame: memoryview, version: int) -> bool:
         """Whether the layouts of request and answer are such that :meth:`answer` can do with them."""
         request, asked = self._request, self._asked
-        body = encoded(request, version)
-        header = bytes(frame[HEAD_BYTES : len(frame) - len(body)])
-        if header + body != frame[HEAD_BYTES:]:
-            return False  # well-formed, but not as our encoder writes it
-        asks = stencil(
-            lambda: header + encoded(request, version), (request, "session_epoch"), (asked, "fetch_offset")
-        )
+        asks = request_stencil(frame, request, version, (request, "session_epoch"), (asked, "fetch_offset"))
         data = PartitionData(partition_index=asked.partition, aborted_transactions=None)
         topic = FetchableTopicResponse(
             topic=request.topics[0].topic, topic_id=request.topics[0].topic_id, partitions=[data]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 from odradek.broker.partitions import Partition
 from odradek.broker.requests import Wait
 from odradek.broker.timers import Timer
-from odradek.coordinator.step import Now, RecordBytes, Step, TimerKey, Write
+from odradek.coordinator.step import Now, PlainWrite, RecordBytes, Step, TimerKey, Write
 from odradek.core.errors import ApiError, DamageError, ErrorCode
 from odradek.protocol.primitives import MalformedError
 from odradek.records.batch import HEADER_SIZE, iterate_batches
@@ -321,7 +321,10 @@ class _InFlight:
         now = runner.now()
         for write in self._writes:
             try:
-                runner.perform(write.durable(now))
+                if isinstance(write, PlainWrite):
+                    write.token.complete(write.response)  # as its step would, without making one
+                else:
+                    runner.perform(write.durable(now))
             except Exception:
                 log.exception("what followed a write to %s failed", runner.partition.topic_partition)
 

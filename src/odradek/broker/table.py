@@ -67,6 +67,8 @@ HANDLERS: dict[int, str] = {
 REPEATED: dict[int, str] = {
     0: "repeated_produce",
     1: "repeated_fetch",
+    8: "repeated_commit",
+    68: "repeated_heartbeat",
 }
 """API key → module that knows such requests again (:mod:`odradek.broker.repeats`)."""
 

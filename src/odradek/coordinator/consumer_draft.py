@@ -108,7 +108,8 @@ class Draft:
         group = self.group
         group.moved()
         # What the step learned of the topics must be learned again.
-        group.needs_refresh, group.regexes_seen = True, None
+        group.must_refresh()
+        group.regexes_seen = None
 
     def finish(self, token: Token, response: Any, refuse: Refusal) -> Step:
         """The step, with ``response`` for ``token`` as soon as nothing that it tells can be taken back."""

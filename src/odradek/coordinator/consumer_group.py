@@ -103,6 +103,7 @@ class ConsumerGroup:
         "regex_members",
         "regexes",
         "regexes_seen",
+        "revision",
         "sessions",
         "state",
         "static_members",
@@ -116,6 +117,9 @@ class ConsumerGroup:
     def __init__(self, group_id: str) -> None:
         self.group_id = group_id
         self.state = GroupState.EMPTY
+        self.revision = 0
+        """Moves with every change, and when topics must be looked at: as long as it stands still, a heartbeat
+        that changed nothing changes nothing the next time either."""
         self.epoch = 1
         """Every change of members, subscriptions or topics moves it; a group without a record is in 1."""
         self.metadata_hash = 0
@@ -147,6 +151,7 @@ class ConsumerGroup:
 
     def put_subscription(self, member_id: str, said: Subscription | None) -> Subscription | None:
         """Replaces what a member said; ``None`` removes the member, which must have given up everything."""
+        self.revision += 1
         old = self.members.get(member_id)
         if old is not None:
             self._count(old.said, -1)
@@ -190,6 +195,7 @@ class ConsumerGroup:
         return member.at
 
     def _put_progress(self, member: ConsumerMember, at: Progress) -> None:
+        self.revision += 1
         member_id = member.member_id
         self._release(member_id, member.at.assigned)
         self._release(member_id, member.at.revoking)
@@ -216,6 +222,7 @@ class ConsumerGroup:
                 del self.owners[topic_id]
 
     def put_target(self, member_id: str, target: Assignment | None) -> Assignment | None:
+        self.revision += 1
         old = self.targets.get(member_id)
         if target is None:
             self.targets.pop(member_id, None)
@@ -224,23 +231,31 @@ class ConsumerGroup:
         return old
 
     def put_epoch(self, epoch: int, metadata_hash: int) -> tuple[int, int]:
+        self.revision += 1
         old = self.epoch, self.metadata_hash
         self.epoch, self.metadata_hash = epoch, metadata_hash
         return old
 
     def put_target_epoch(self, epoch: int, timestamp_ms: int) -> tuple[int, int]:
+        self.revision += 1
         old = self.target_epoch, self.target_timestamp_ms
         self.target_epoch, self.target_timestamp_ms = epoch, timestamp_ms
         self.unsettled = sum(not self.is_settled(member) for member in self.members.values())
         return old
 
     def put_regex(self, regex: str, resolved: ResolvedRegex | None) -> ResolvedRegex | None:
+        self.revision += 1
         old = self.regexes.get(regex)
         if resolved is None:
             self.regexes.pop(regex, None)
         else:
             self.regexes[regex] = resolved
         return old
+
+    def must_refresh(self) -> None:
+        """Has the next heartbeat look at the topics: they changed, or what was learnt of them is void."""
+        self.revision += 1
+        self.needs_refresh = True
 
     def moved(self) -> None:
         """Takes the state over that the last changes led to."""

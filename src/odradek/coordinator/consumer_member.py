@@ -116,3 +116,10 @@ class Session:
         """A classic member was asked to join again, and the time for that runs."""
         self.has_sync_timer = False
         """It joined, and the time to ask for its assignment runs."""
+
+    def prolong(self, deadline_ms: int) -> bool:
+        """Moves the deadline, if the timer that runs will fire in time for it."""
+        if self.timer_deadline_ms is None or self.timer_deadline_ms > deadline_ms:
+            return False
+        self.deadline_ms = deadline_ms
+        return True

@@ -37,9 +37,8 @@ def keep_session(step: Step, group: ConsumerGroup, member_id: str, timeout_ms: i
     it would fire too late."""
     session = session_of(group, member_id)
     deadline_ms = now.monotonic_ms + timeout_ms
-    session.deadline_ms = deadline_ms
-    if session.timer_deadline_ms is None or session.timer_deadline_ms > deadline_ms:
-        session.timer_deadline_ms = deadline_ms
+    if not session.prolong(deadline_ms):
+        session.deadline_ms = session.timer_deadline_ms = deadline_ms
         step.set_timer(session_key(group, member_id), deadline_ms)
 
 

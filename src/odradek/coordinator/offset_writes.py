@@ -38,6 +38,15 @@ class Store(Protocol):
 
     def make_simple_group(self, group_id: str) -> None: ...
 
+    def admit_commit(
+        self,
+        step: Step,
+        request: OffsetCommitRequest,
+        topics: list[OffsetCommitRequestTopic],
+        api_version: int,
+        now: Now,
+    ) -> None: ...
+
 
 def commit_offsets(
     step: Step,
@@ -64,7 +73,7 @@ def commit_offsets(
         for partition in topic.partitions:
             index = partition.partition_index
             metadata = partition.committed_metadata or ""
-            if len(metadata) > limit or _utf16_length(metadata) > limit:
+            if is_too_long(metadata, limit):
                 code = ErrorCode.OFFSET_METADATA_TOO_LARGE
                 results.append(OffsetCommitResponsePartition(partition_index=index, error_code=code))
                 continue
@@ -101,9 +110,11 @@ def commit_offsets(
     step.write = ReplyWhenDurable(token, response, apply, refuse)
 
 
-def _utf16_length(text: str) -> int:
-    """What Java calls the length of a text."""
-    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
+def is_too_long(metadata: str, limit: int) -> bool:
+    """Whether it has more than ``limit`` UTF-16 units, what Java calls the length of a text."""
+    if len(metadata) > limit or metadata.isascii():
+        return len(metadata) > limit
+    return len(metadata.encode("utf-16-le", "surrogatepass")) > 2 * limit
 
 
 def _results(

@@ -18,6 +18,7 @@ from odradek.protocol.generated.group_metadata import (
     MemberMetadata,
 )
 from odradek.protocol.generated.offset_commit import OffsetCommitKey, OffsetCommitValue
+from odradek.protocol.stencil import Stencil, stencil
 from odradek.protocol.versioned import decode_versioned, encode_record_key, encode_versioned
 
 LEGACY_OFFSET_KEY = 0
@@ -69,6 +70,20 @@ def offset_value(
     )
     has_expiry = expire_timestamp_ms != -1
     return encode_versioned(value, OFFSET_VALUE_VERSION_WITH_EXPIRY if has_expiry else OFFSET_VALUE_VERSION)
+
+
+def offset_value_stencil(metadata: str, topic_id: TopicId) -> Stencil:
+    """Where offset, leader epoch and commit timestamp lie, in this order, in the value of a record without an
+    expiry of its own."""
+    value = OffsetCommitValue(metadata=metadata, topic_id=topic_id)
+    found = stencil(
+        lambda: encode_versioned(value, OFFSET_VALUE_VERSION),
+        (value, "offset"),
+        (value, "leader_epoch"),
+        (value, "commit_timestamp"),
+    )
+    assert found is not None
+    return found
 
 
 def group_record(group: ClassicGroup, assignments: dict[str, bytes]) -> RecordBytes:

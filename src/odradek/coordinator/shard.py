@@ -26,10 +26,12 @@ from odradek.coordinator.consumer_draft import Group
 from odradek.coordinator.consumer_group import GROUP_TRANSITIONS, ConsumerGroup, GroupEvent
 from odradek.coordinator.consumer_heartbeat import consumer_heartbeat
 from odradek.coordinator.consumer_subscriptions import is_concerned
-from odradek.coordinator.offset_writes import commit_offsets, delete_offsets
+from odradek.coordinator.offset_writes import commit_offsets, delete_offsets, is_too_long
 from odradek.coordinator.offsets import Offsets
+from odradek.coordinator.prepared_commit import PreparedCommit
 from odradek.coordinator.rebalances import Cause
 from odradek.coordinator.settings import GroupConfigOf, GroupSettings
+from odradek.coordinator.steady import SteadyMember, ask_again
 from odradek.coordinator.step import (
     Now,
     Producer,
@@ -162,6 +164,12 @@ class GroupShard:
         """ConsumerGroupHeartbeat."""
         return consumer_heartbeat(self, request, client, token, now)
 
+    def ask_again(
+        self, request: ConsumerGroupHeartbeatRequest, client: Client, token: Token, now: Now
+    ) -> tuple[Step, SteadyMember | None]:
+        """The same ConsumerGroupHeartbeat once more; and its member, if it changes nothing."""
+        return ask_again(self, request, client, token, now)
+
     def _group(self, group_id: str) -> Group:
         if not group_id:
             raise ApiError(ErrorCode.INVALID_GROUP_ID)
@@ -184,6 +192,19 @@ class GroupShard:
         """OffsetCommit of those ``topics`` of ``request`` that exist, with their names; what comes of them
         is added to ``response``. Raises :class:`ApiError` when the member or its generation is refused."""
         step = Step()
+        self.admit_commit(step, request, topics, api_version, now)
+        commit_offsets(step, self, request, topics, response, token, now)
+        return step
+
+    def admit_commit(
+        self,
+        step: Step,
+        request: OffsetCommitRequest,
+        topics: list[OffsetCommitRequestTopic],
+        api_version: int,
+        now: Now,
+    ) -> None:
+        """Checks who commits, and keeps the member alive. Raises :class:`ApiError`."""
         group = self.groups.get(request.group_id)
         generation = request.generation_id_or_member_epoch
         if isinstance(group, ConsumerGroup):
@@ -195,8 +216,14 @@ class GroupShard:
         elif generation >= 0:
             is_known_code = api_version >= 9
             raise ApiError(ErrorCode.GROUP_ID_NOT_FOUND if is_known_code else ErrorCode.ILLEGAL_GENERATION)
-        commit_offsets(step, self, request, topics, response, token, now)
-        return step
+
+    def prepare_commit(self, request: OffsetCommitRequest, api_version: int) -> PreparedCommit | None:
+        """A commit for one existing partition, to be done again and again with other offsets; None when it is
+        refused for what it says beside them."""
+        (topic,) = request.topics
+        metadata = topic.partitions[0].committed_metadata or ""
+        is_fit = not is_too_long(metadata, self.settings.metadata_max_bytes)
+        return PreparedCommit(self, request, api_version) if is_fit else None
 
     def commit_transactional_offsets(
         self,
@@ -258,7 +285,7 @@ class GroupShard:
         self.topics = topics
         for group in self.groups.values():
             if isinstance(group, ConsumerGroup) and is_concerned(group, changed):
-                group.needs_refresh = True
+                group.must_refresh()
 
     # Removal
 

@@ -90,13 +90,27 @@ class Step:
         self.timers.append((key, None))
 
 
-class ReplyWhenDurable:
+class PlainWrite:
+    """A write that leads to nothing but its reply once it is durable."""
+
+    __slots__ = ("response", "token")
+
+    token: Token
+    response: Any
+
+    def durable(self, now: Now) -> Step:
+        step = Step()
+        step.replies.append((self.token, self.response))
+        return step
+
+
+class ReplyWhenDurable(PlainWrite):
     """The plainest write: state changes when appended, the reply goes when durable.
 
     ``apply`` gets the offset of the first record. ``refuse`` makes the response for a refused append.
     """
 
-    __slots__ = ("apply", "refuse", "response", "token")
+    __slots__ = ("apply", "refuse")
 
     def __init__(
         self,
@@ -112,11 +126,6 @@ class ReplyWhenDurable:
 
     def appended(self, base_offset: int) -> None:
         self.apply(base_offset)
-
-    def durable(self, now: Now) -> Step:
-        step = Step()
-        step.replies.append((self.token, self.response))
-        return step
 
     def refused(self, code: ErrorCode, now: Now) -> Step:
         step = Step()

@@ -13,6 +13,8 @@ from odradek.protocol.primitives import COPY_BELOW, Message, Value
 HEAD_BYTES = 8
 """API key, version and correlation id: what every request begins with."""
 _CODES = {2: "h", 4: "i", 8: "q"}
+CORRELATED_BYTES = 8
+"""Size and correlation id: what every answer begins with."""
 Field = tuple[Value, str]
 """The struct that holds a fixed-width integer, and the integer's name."""
 
@@ -45,6 +47,16 @@ def around_records(message: Message, version: int, holder: Value) -> tuple[bytes
     before, _, after = parts  # records of that size are never copied into the message
     length_bytes = 2 if version >= message.FIRST_FLEXIBLE_VERSION else 4
     return bytes(before[:-length_bytes]), bytes(after)
+
+
+def request_stencil(frame: memoryview, request: Message, version: int, *fields: Field) -> Stencil | None:
+    """The stencil of ``frame``, from HEAD_BYTES on, whose body is ``request``; also None when it is
+    well-formed but not as our encoder writes it."""
+    body = encoded(request, version)
+    header = bytes(frame[HEAD_BYTES : len(frame) - len(body)])
+    if header + body != frame[HEAD_BYTES:]:
+        return None
+    return stencil(lambda: header + encoded(request, version), *fields)
 
 
 def stencil(encode: Callable[[], bytes], *fields: Field) -> Stencil | None:

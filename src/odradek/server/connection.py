@@ -240,7 +240,9 @@ class Connection(asyncio.BufferedProtocol):
             self._server.pool.take_back(own)
 
     def _answer_is_ready(self) -> None:
-        self._server.ready.append(self)
+        ready = self._server.ready
+        if not ready or ready[-1] is not self:  # several at once are sent together
+            ready.append(self)
 
     def drain(self) -> None:
         """Writes what stands complete at the head of the queue, then reads on if that had stopped."""

@@ -9,7 +9,6 @@ import pytest
 
 from odradek.broker.gathered import Gathered
 from odradek.broker.repeats import Repeats
-from odradek.broker.requests import Session
 from odradek.core.errors import ErrorCode
 from odradek.protocol.generated.delete_topics import DeleteTopicsRequest, DeleteTopicState
 from odradek.protocol.generated.fetch import FetchRequest
@@ -21,6 +20,7 @@ from odradek.protocol.generated.list_offsets import (
 from odradek.protocol.generated.metadata import MetadataRequest, MetadataRequestTopic
 from odradek.protocol.generated.produce import ProduceRequest
 from tests.unit.broker.harness import Harness, batch
+from tests.unit.broker.repeating import from_scratch, is_known, learn
 from tests.unit.broker.test_fetch import base_offsets, fetch, fill, partitions
 from tests.unit.broker.test_produce import only, produce
 
@@ -38,38 +38,6 @@ def fetch_in(harness: Harness, version: int, offset: int = 0, **fields: Any) -> 
     if version >= 13:
         request.topics[0].topic_id = harness.broker.image.topics["t"].topic_id
     return request
-
-
-def learn(harness: Harness, request: FetchRequest, version: int) -> None:
-    for _ in range(8):
-        harness.call(request, version)
-    assert (1 << 16 | version) in harness.session.repeats.known
-
-
-def is_known(harness: Harness, request: FetchRequest, version: int) -> bool:
-    """Whether the request is answered by what was learnt; its answer is thrown away."""
-    answered: list[bool] = []
-    repeat = harness.session.repeats.known[1 << 16 | version]
-
-    class Watched:
-        def answer(self, frame: memoryview) -> Any:
-            answer = repeat.answer(frame)
-            answered.append(answer is not None)
-            return answer
-
-    harness.session.repeats.known[1 << 16 | version] = Watched()
-    harness.call(request, version)
-    harness.session.repeats.known[1 << 16 | version] = repeat
-    return answered == [True]
-
-
-def from_scratch(harness: Harness, request: FetchRequest, version: int) -> Any:
-    """The answer that a connection gets which has never sent anything before."""
-    ours, harness.session = harness.session, Session("127.0.0.1", "127.0.0.1", 9092)
-    try:
-        return harness.call(request, version)
-    finally:
-        harness.session = ours
 
 
 @pytest.mark.parametrize("version", range(5, 19))

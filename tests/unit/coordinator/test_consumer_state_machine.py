@@ -13,6 +13,7 @@ from odradek.coordinator.consumer_group import ConsumerGroup, GroupState
 from odradek.coordinator.consumer_member import MemberState
 from odradek.coordinator.settings import GroupSettings, MigrationPolicy
 from odradek.coordinator.shard import GroupShard
+from odradek.coordinator.steady import SteadyMember
 from odradek.core.config.groups import ConsumerGroupConfig
 from odradek.core.errors import ApiError, ErrorCode
 from odradek.protocol.generated.consumer_group_heartbeat import (
@@ -77,6 +78,10 @@ class NewClient:
         """What it was told to have; it takes time to give up what it owns beyond that."""
         self.topics: tuple[str, ...] = ("t",)
         self.regex = ""
+        self.last: ConsumerGroupHeartbeatRequest | None = None
+        self.steady: SteadyMember | None = None
+        """What the machine said when the last heartbeat came again, and what it replied."""
+        self.reply: Any = None
 
     @property
     def instance_id(self) -> str | None:
@@ -175,7 +180,25 @@ class ConsumerGroups(RuleBasedStateMachine):
             subscribed_topic_regex=client.regex if says else None,
             topic_partitions=_owned(client.owned) if is_join or owns == "all" else None,
         )
+        client.last, client.steady = request, None
         self._perform_heartbeat(request, client)
+
+    @rule(who=st.sampled_from(NEW), is_patient=st.booleans())
+    def beat_steadily(self, who: str, is_patient: bool) -> None:
+        """What a well-behaved client does, and then its last heartbeat once more."""
+        client, harness = self.new[who], self.harness
+        for _ in range(3):
+            self.beat(who, None, None, True, "all", "own")
+            if is_patient:
+                self.wait(INTERVAL_MS)
+        if client.last is None or client.last.member_epoch <= 0:
+            return
+        token, sender = self._token("beat", who, client.lives), Client(1, who, "/h")
+        step, client.steady = harness.shard.ask_again(client.last, sender, token, harness.now)
+        if client.steady is not None:
+            ((_, client.reply),) = step.replies
+        harness.perform(step)
+        self._learn()
 
     def _perform_heartbeat(self, request: ConsumerGroupHeartbeatRequest, client: NewClient) -> None:
         harness = self.harness
@@ -345,6 +368,8 @@ class ConsumerGroups(RuleBasedStateMachine):
         self._learn()
         self.tokens = [token for token in self.tokens if token in self.harness.replies]
         self.harness.cut_power()
+        for client in self.new.values():
+            client.steady = None
         self.harness.refused_keys.clear()
         found = {
             (topic, number): committed.offset
@@ -493,6 +518,25 @@ class ConsumerGroups(RuleBasedStateMachine):
         if isinstance(group, ConsumerGroup):
             for member_id in group.members:
                 assert ("consumer-session", "g", member_id) in self.harness.timers
+
+    @invariant()
+    def a_steady_heartbeat_changes_nothing(self) -> None:
+        """Where the machine says that nothing happened, the same heartbeat comes to the same."""
+        shard, group, now = self.harness.shard, self.group, self.harness.now
+        for client in self.new.values():
+            if client.steady is None or client.last is None or not isinstance(group, ConsumerGroup):
+                continue
+            session = group.sessions.get(client.member_id)
+            deadline_ms = session.deadline_ms if session is not None else 0
+            if not client.steady.beat(now.monotonic_ms):
+                continue
+            assert session is not None
+            prolonged_ms, session.deadline_ms = session.deadline_ms, deadline_ms
+            step = shard.consumer_heartbeat(client.last, Client(1, client.name, "/h"), "again", now)
+            assert (step.records, step.write, step.timers) == ([], None, [])
+            assert step.replies == [("again", client.reply)]
+            assert session.deadline_ms == prolonged_ms
+            session.deadline_ms = deadline_ms
 
     @invariant()
     def offsets_are_what_was_committed_last(self) -> None:
