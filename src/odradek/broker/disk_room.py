@@ -157,7 +157,7 @@ class DiskRoom:
             return response
 
         if type(answer) is Wait:
-            answer.before_encoding = tell
+            answer.before_encoding(tell)
             return answer
         return answer if answer is None else tell(answer)
 

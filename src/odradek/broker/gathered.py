@@ -44,7 +44,7 @@ class Gathered:
     def write(self) -> None:
         """Writes everything."""
         self.is_pending = False
-        if self.entries:
+        if self.entries or self._broker.store.volume.gathering:
             self._write_batches()
         if self._steps:
             steps, self._steps = self._steps, {}

@@ -112,12 +112,12 @@ class Quotas:
                 throttle_ms, response = self._throttle_fetch(request, context, response, throttle_ms)
             if throttle_ms:
                 if hasattr(response, "throttle_time_ms"):  # not all of them can tell
-                    response.throttle_time_ms = throttle_ms
+                    response.throttle_time_ms = max(response.throttle_time_ms, throttle_ms)
                 self.mute(context.session, throttle_ms)
             return response
 
         if type(answer) is Wait:
-            answer.before_encoding = throttle
+            answer.before_encoding(throttle)
             return answer
         if is_exempt:
             # acks=0: nobody can be told, but the connection can be left alone.

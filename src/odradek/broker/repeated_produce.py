@@ -118,6 +118,7 @@ class RepeatedProduce:
         base_offset = log.gather(frame[start:end], broker.clock.now_ms(), partition.leader_epoch)
         if base_offset < 0:
             return None
+        broker.gathered.is_pending = True  # at once: whatever fails below, the batch has to be written
         self._api.requests += 1
         before_offset, after_offset = target.fixed
         parts: Parts = [
@@ -136,7 +137,6 @@ class RepeatedProduce:
             deadline_ms = broker.clock.monotonic_ms() + target.timeout_ms
             wait = Acknowledgement(target, correlation_id, parts, deadline_ms)
         broker.gathered.entries.append((target, correlation_id, parts, wait, log.gathered_end_offset))
-        broker.gathered.is_pending = True
         return wait or parts
 
 

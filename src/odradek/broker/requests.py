@@ -67,15 +67,22 @@ class Wait:
     refuses the request, or with ``None`` where no answer is owed. ``parts`` stays ``None`` until then.
     """
 
-    __slots__ = ("_encode", "_notify", "_response", "before_encoding", "is_complete", "on_abandoned", "parts")
+    __slots__ = (
+        "_before_encoding",
+        "_encode",
+        "_notify",
+        "_response",
+        "is_complete",
+        "on_abandoned",
+        "parts",
+    )
 
     def __init__(self) -> None:
         self.parts: Parts | None = None
         self.is_complete = False
         self.on_abandoned: Callable[[], None] | None = None
         """Called when the connection ends before the answer is there, so that nothing waits for nobody."""
-        self.before_encoding: Callable[[Any], Any] | None = None
-        """Response (or error) → response: quotas say here how long the client is throttled."""
+        self._before_encoding: Callable[[Any], Any] | None = None
         self._response: Message | ApiError | None = None
         self._encode: Callable[[Message | ApiError], Parts] | None = None
         self._notify: Callable[[], None] | None = None
@@ -102,7 +109,13 @@ class Wait:
         response = self._response
         if response is None:
             return []
-        return encode(response if self.before_encoding is None else self.before_encoding(response))
+        return encode(response if self._before_encoding is None else self._before_encoding(response))
+
+    def before_encoding(self, change: Callable[[Any], Any]) -> None:
+        """Has ``change`` (response or error → response) say how long the client is throttled, after those
+        who said so before."""
+        earlier = self._before_encoding
+        self._before_encoding = change if earlier is None else lambda response: change(earlier(response))
 
     def notify(self, callback: Callable[[], None]) -> None:
         """Says whom to tell of completion; the server calls it when it queues the wait."""

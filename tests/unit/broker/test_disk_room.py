@@ -14,6 +14,7 @@ from odradek.protocol.generated.produce import PartitionProduceData, ProduceRequ
 
 from .group_client import commit_request, committed, with_groups
 from .harness import Closed, Harness, batch
+from .test_quotas import set_quota
 
 MB = 1 << 20
 TOTAL = 1_000 * MB
@@ -85,6 +86,13 @@ def test_near_the_end_producers_wait_longer_and_longer(
     (warning,) = [record.getMessage() for record in caplog.records]
     assert "will be full in" in warning
     assert "at this rate" in warning
+
+
+def test_quotas_do_not_hide_that_the_disk_fills_up(harness: Filling) -> None:
+    set_quota(harness, {"client-id": "tester"}, producer_byte_rate=1e9)
+    for room in (140, 120, 90):
+        harness.look(room * MB)
+    assert produce(harness).throttle_time_ms > 0
 
 
 def test_near_the_end_with_nothing_coming_nobody_waits(harness: Filling) -> None:

@@ -19,7 +19,7 @@ from odradek.protocol.generated.list_offsets import (
 )
 from odradek.protocol.generated.metadata import MetadataRequest, MetadataRequestTopic
 from odradek.protocol.generated.produce import ProduceRequest
-from tests.unit.broker.harness import Harness, batch
+from tests.unit.broker.harness import Closed, Harness, batch
 from tests.unit.broker.repeating import from_scratch, is_known, learn
 from tests.unit.broker.test_fetch import base_offsets, fetch, fill, partitions
 from tests.unit.broker.test_produce import only, produce
@@ -289,3 +289,22 @@ def test_whatever_else_is_asked_sees_what_was_gathered(harness: Harness, gathere
     harness.send(asked, 6)
     assert gathered == [2]
     assert [only(pending.response()).base_offset for pending in (first, second)] == [end, end + 1]
+
+
+def test_a_fault_behind_the_gathering_leaves_no_batch_in_a_buffer_that_is_used_again(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(list[Any]):
+        def append(self, _: Any) -> None:
+            raise MemoryError
+
+    learn(harness, produce(batch(b"a")), 12)
+    gathered = harness.broker.gathered
+    partition = harness.broker.topics.partition("t", 0)
+    assert partition is not None
+    end_offset = partition.log.log_end_offset
+    monkeypatch.setattr(gathered, "entries", Broken())
+    with pytest.raises(Closed):
+        harness.call(produce(batch(b"b")), 12)
+    assert harness.broker.store.volume.gathering == []
+    assert partition.log.log_end_offset == end_offset + 1
