@@ -120,12 +120,16 @@ class Admin:
             raise BrokerError(f"{api} {name}: error code {code}")
 
     def _is_served(self, name: str, partitions: int) -> bool:
+        return len(self.end_offsets(name, partitions)) == partitions
+
+    def end_offsets(self, name: str, partitions: int) -> dict[int, int]:
+        """Where partitions end; those that do not answer, as they have no leader yet, are left out."""
         body = struct.pack(">ii", -1, 1) + _string(name) + struct.pack(">i", partitions)
         body += b"".join(struct.pack(">iq", partition, -1) for partition in range(partitions))
         answer = self._call(LIST_OFFSETS, 1, body)
         first = 4 + 2 + len(name) + 4
-        rows = range(first, first + 22 * partitions, 22)  # index, error code, timestamp, offset
-        return all(struct.unpack_from(">h", answer, row + 4) == (0,) for row in rows)
+        rows = [struct.unpack_from(">ihqq", answer, first + 22 * number) for number in range(partitions)]
+        return {index: offset for index, code, _, offset in rows if not code}
 
     def _call(self, api_key: int, version: int, body: bytes, *, flexible: bool = False) -> bytes:
         self._socket.sendall(request(api_key, version, body, flexible=flexible))

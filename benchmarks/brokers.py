@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import odradek
@@ -71,9 +71,17 @@ class Broker:
     name: str
     port: int
     data: Path
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[bytes]" = field(init=False)
     start_s: float = 0.0
     """From exec to the first answer to ApiVersions."""
+    started: float = 0.0
+    """When it was executed, by ``time.perf_counter``."""
+    command: tuple[str, ...] = ()
+    output: Path = Path()
+
+    @property
+    def is_started(self) -> bool:
+        return hasattr(self, "process")
 
     @property
     def pid(self) -> int:
@@ -107,6 +115,25 @@ class Broker:
                 with contextlib.suppress(OSError):
                     total += os.stat(os.path.join(folder, name)).st_blocks * 512
         return total
+
+    def restart_after_kill(self) -> None:
+        """Ends it by kill -9 and starts it again on the same data; back when it answers."""
+        self.process.kill()
+        self.process.wait()
+        self.start()
+
+    def start(self) -> None:
+        """Executes it; back when it answers."""
+        with self.output.open("wb") as sink:
+            self.started = time.perf_counter()
+            self.process = subprocess.Popen(
+                self.command,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                cwd=self.output.parent,
+                env=_environment(),
+            )
+        _wait_until_it_answers(self)
 
     def stop(self) -> None:
         self.process.terminate()
@@ -189,24 +216,20 @@ def compile_odradek() -> None:
 
 @contextlib.contextmanager
 def _running(name: str, command: list[str], port: int, folder: Path, data: Path) -> Iterator[Broker]:
-    output = folder / "output"
+    broker = Broker(name, port, data, command=tuple(command), output=folder / "output")
     try:
-        with output.open("wb") as sink:
-            started = time.perf_counter()
-            process = subprocess.Popen(
-                command, stdout=sink, stderr=subprocess.STDOUT, cwd=folder, env=_environment()
-            )
-        broker = Broker(name, port, data, process)
         try:
-            _wait_until_it_answers(broker, started, output)
+            broker.start()
             yield broker
         finally:
-            broker.stop()
+            if broker.is_started:
+                broker.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait_until_it_answers(broker: Broker, started: float, output: Path) -> None:
+def _wait_until_it_answers(broker: Broker) -> None:
+    started, output = broker.started, broker.output
     while True:
         try:
             with Admin(broker.port) as admin:

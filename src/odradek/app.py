@@ -15,17 +15,21 @@ from typing import TYPE_CHECKING
 
 from odradek.broker.broker import Broker
 from odradek.cluster.file_store import FileMetadataStore
-from odradek.core.clock import SystemClock
+from odradek.core.clock import Clock, SystemClock
 from odradek.core.config.broker import BrokerConfig
+from odradek.core.ids import Randomness
 from odradek.server.server import Server
-from odradek.storage.disk import SystemDisk
-from odradek.storage.store import LogStore
+from odradek.storage.disk import Disk, SystemDisk
+from odradek.storage.recovering import AT_ONCE_BYTES
+from odradek.storage.store import FolderInUseError, LogStore
 
 if TYPE_CHECKING:
     from odradek.server.monitor import Monitor
 
 log = logging.getLogger("odradek")
 
+LAST_CHILD_MS = 10_000
+LAST_CHILD_PAUSE_S = 0.02
 GC_THRESHOLD = 50_000
 """Collections are rare, and short as what start-up made is frozen: they would show in p99 otherwise."""
 
@@ -45,7 +49,8 @@ class Node:
 
     @classmethod
     async def start(cls, config: BrokerConfig, *, uses_processes: bool = True) -> "Node":
-        """Opens the data folder, recovers what a crash left, and listens.
+        """Opens the data folder and listens; what a crash left is recovered first when it is little, and else
+        while everything else is served.
 
         Without ``uses_processes`` heavy work is done in threads, for brokers that live inside a test.
 
@@ -55,7 +60,7 @@ class Node:
         clock = SystemClock()
         disk = SystemDisk()
         randomness = random.SystemRandom()
-        store = LogStore.open(config.log_dir, disk, clock, randomness, node_id=config.node_id)
+        store = await _open_store(config, disk, clock, randomness)
         metadata = FileMetadataStore.open(
             config.log_dir,
             disk,
@@ -97,6 +102,26 @@ class Node:
     async def _stop_monitor(self) -> None:
         if self.monitor is not None:
             await self.monitor.stop()
+
+
+async def _open_store(config: BrokerConfig, disk: Disk, clock: Clock, randomness: Randomness) -> LogStore:
+    """The store. A process that recovered logs for a broker which was killed still holds the folder, until it
+    has noticed: that takes a moment, for which we wait."""
+    stop_ms = clock.monotonic_ms() + LAST_CHILD_MS
+    while True:
+        try:
+            return LogStore.open(
+                config.log_dir,
+                disk,
+                clock,
+                randomness,
+                node_id=config.node_id,
+                at_once_bytes=AT_ONCE_BYTES,
+            )
+        except FolderInUseError as error:
+            if not error.is_holder_gone or clock.monotonic_ms() >= stop_ms:
+                raise
+        await asyncio.sleep(LAST_CHILD_PAUSE_S)
 
 
 async def _start_monitor(config: BrokerConfig, server: Server) -> "Monitor | None":

@@ -73,6 +73,22 @@ def _lose_a_tail(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LogStore, "_load_logs", load)
 
 
+def _serve_what_stands_in(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LogState, "check_online", lambda log: None)
+
+
+def _forget_recovered_records(patch: pytest.MonkeyPatch) -> None:
+    original = LogStore.recovered
+
+    def recovered(store: LogStore, part: Any, now_ms: int) -> Log | None:
+        log = original(store, part, now_ms)
+        if log is not None and log.offline is None and log.log_end_offset - log.log_start_offset > 20:
+            log.truncate_to(log.log_end_offset - 1)
+        return log
+
+    patch.setattr(LogStore, "recovered", recovered)
+
+
 PLANTED: dict[str, Plant] = {
     "a flush that syncs nothing": _no_sync,
     "names that are never synced": _no_folder_sync,
@@ -82,6 +98,8 @@ PLANTED: dict[str, Plant] = {
     "log starts not kept": _forget_log_starts,
     "commits forgotten": _forget_commits,
     "a record lost at each start": _lose_a_tail,
+    "logs served that are being recovered": _serve_what_stands_in,
+    "a record lost in recovery": _forget_recovered_records,
 }
 
 

@@ -22,6 +22,7 @@ from odradek.broker.metadata_commits import MetadataCommits
 from odradek.broker.partitions import OFFSETS_TOPIC, TRANSACTIONS_TOPIC, CommitWaiter, Partition
 from odradek.broker.producer_ids import ProducerIds
 from odradek.broker.quotas import Quotas
+from odradek.broker.recovery import Recovery
 from odradek.broker.requests import Answer, Close, Message, Parts, RequestContext, Session, Wait
 from odradek.broker.scrubber import Scrubber
 from odradek.broker.timers import Timers
@@ -37,6 +38,7 @@ from odradek.core.errors import ApiError, ErrorCode, PeerError
 from odradek.core.ids import Randomness
 from odradek.protocol.fields import skip_tags
 from odradek.storage.flush import FlushTicket
+from odradek.storage.log import Log
 from odradek.storage.log_state import LogState
 from odradek.storage.store import LogStore
 
@@ -97,6 +99,7 @@ class Broker:
         """Who waits for the disk where a fetch would have to; the server has threads for it."""
         self.cleaner = Cleaner(store, config, clock, self.after_flush)
         self.scrubber = Scrubber(store, config, clock)
+        self.recovery = Recovery(store, config, clock, self._log_recovered)
         self.producer_ids = ProducerIds(self)
         self.quotas = Quotas(self)
         self.room = DiskRoom(self, store, config)
@@ -394,11 +397,19 @@ class Broker:
             except Exception:
                 log.exception("someone who waited for %s could not be told", failed.topic_partition)
 
+    def _log_recovered(self, recovered: Log) -> None:
+        self.topics.recovered(recovered)
+        partition = self.topics.partition_of(recovered)
+        for coordinator in self.coordinators():
+            if partition is not None and coordinator.topic == partition.topic.name:
+                coordinator.partition_came(partition)
+
     def housekeep(self) -> list[Chore]:
         """Called about once a second; returns what should run in some thread."""
         if self.store.volume.dirty or self.store.volume.timed:
             self.want_flush(is_urgent=False)
         self.topics.make_missing()
+        self.recovery.run()
         self.scrubber.run()
         self.room.look()
         return self.maintenance.run() + self.cleaner.run()

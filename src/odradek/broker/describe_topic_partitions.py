@@ -59,22 +59,22 @@ def handle(
 
 
 def _topic(broker: "Broker", topic: TopicImage, start: int, end: int) -> DescribeTopicPartitionsResponseTopic:
-    offline = set(broker.topics.offline_partitions(topic.name))
+    leaderless = dict(broker.topics.leaderless(topic.name))
     described = []
     for index in range(start, end):
         partition = topic.partitions[index]
-        is_offline = index in offline
+        code = leaderless.get(index, ErrorCode.NONE)
         described.append(
             DescribeTopicPartitionsResponsePartition(
-                error_code=ErrorCode.KAFKA_STORAGE_ERROR if is_offline else ErrorCode.NONE,
+                error_code=code,
                 partition_index=index,
-                leader_id=-1 if is_offline else partition.leader,
+                leader_id=-1 if code else partition.leader,
                 leader_epoch=partition.leader_epoch,
                 replica_nodes=list(partition.replicas),
                 isr_nodes=list(partition.isr),
                 eligible_leader_replicas=[],
                 last_known_elr=[],
-                offline_replicas=[broker.node_id] if is_offline else [],
+                offline_replicas=[broker.node_id] if code is ErrorCode.KAFKA_STORAGE_ERROR else [],
             )
         )
     return DescribeTopicPartitionsResponseTopic(

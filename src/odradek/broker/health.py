@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from odradek.broker.recovery import RecoveryProgress
 from odradek.core.ids import TopicPartition
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ class Health(NamedTuple):
     disk_usable: int
     is_full: bool = False
     """Producers are refused for want of room."""
+    recovery: RecoveryProgress = RecoveryProgress(0, 0, 0)
+    """Partitions that come online by themselves."""
 
     @property
     def problems(self) -> list[str]:
@@ -27,6 +30,11 @@ class Health(NamedTuple):
             found.append(f"the metadata log failed, nothing can be changed: {self.metadata_failure}")
         if self.is_full:
             found.append("the disk is full: producers are refused until there is room")
+        if self.recovery.partitions:
+            done, total = self.recovery.done >> 20, self.recovery.total >> 20
+            found.append(
+                f"{self.recovery.partitions} partitions are being recovered, {done} of {total} MB are checked"
+            )
         found += [
             f"{partition} is offline: {reason}" for partition, reason in list(self.offline.items())[:10]
         ]
@@ -38,13 +46,16 @@ class Health(NamedTuple):
 def look(broker: "Broker") -> Health:
     """The broker's health as of now; asks the file system for its room once."""
     offline = {}
-    count = 0
+    count = recovering = 0
     for topic in broker.topics.by_name.values():
         count += len(topic.partitions)
         for partition in topic.partitions:
-            if partition.log.offline is not None and partition not in broker.topics.making:
+            recovering += partition.log.is_recovering
+            is_coming = partition.log.is_recovering or partition in broker.topics.making
+            if partition.log.offline is not None and not is_coming:
                 offline[partition.topic_partition] = str(partition.log.offline)
     failure = broker.metadata.failure
     total, usable = broker.store.disk.space(broker.store.folder)
     text = None if failure is None else str(failure)
-    return Health(count, offline, text, total, usable, broker.room.is_full)
+    recovery = broker.recovery.progress._replace(partitions=recovering)
+    return Health(count, offline, text, total, usable, broker.room.is_full, recovery)

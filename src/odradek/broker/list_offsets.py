@@ -75,6 +75,7 @@ def _look_up(
     if timestamp < EARLIEST_PENDING_UPLOAD or context.api_version < _FROM_VERSION.get(timestamp, 0):
         raise ApiError(ErrorCode.UNSUPPORTED_VERSION)
     log = partition.log
+    log.check_online()
     if request.replica_id != _CONSUMER:
         upper_offset = log.log_end_offset
     elif request.isolation_level == READ_COMMITTED:

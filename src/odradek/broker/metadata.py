@@ -134,10 +134,11 @@ def _topic(broker: "Broker", topic: TopicImage, with_operations: bool) -> Metada
             for index, partition in enumerate(topic.partitions)
         ],
     )
-    for partition in broker.topics.offline_partitions(topic.name):
-        described.partitions[partition].error_code = ErrorCode.KAFKA_STORAGE_ERROR
-        described.partitions[partition].leader_id = -1
-        described.partitions[partition].offline_replicas = [broker.node_id]
+    for index, code in broker.topics.leaderless(topic.name):
+        described.partitions[index].error_code = code
+        described.partitions[index].leader_id = -1
+        if code is ErrorCode.KAFKA_STORAGE_ERROR:
+            described.partitions[index].offline_replicas = [broker.node_id]
     if with_operations:
         described.topic_authorized_operations = authorized_operations.TOPIC
     return described

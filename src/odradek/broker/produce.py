@@ -43,6 +43,9 @@ _WITHOUT_LOG_START = frozenset(
 )
 """Refusals that do not tell where the log starts (Kafka's ``ReplicaManager.appendRecordsToLocalLog``)."""
 
+_NOT_NOW = frozenset({ErrorCode.KAFKA_STORAGE_ERROR, ErrorCode.NOT_LEADER_OR_FOLLOWER})
+"""Refusals after which the same batch may be taken."""
+
 
 Uncommitted = list[tuple[Partition, int, PartitionProduceResponse]]
 """Partitions whose high watermark must reach an offset before their answer counts."""
@@ -151,7 +154,7 @@ def _append(
             records, context.now_ms, leader_epoch=partition.leader_epoch, vouched=vouched
         )
     except ApiError as error:
-        if error.code is ErrorCode.KAFKA_STORAGE_ERROR and records is not None:
+        if error.code in _NOT_NOW and records is not None:
             partition.log.refused(records)
         return _refuse_append(index, error, partition.log.log_start_offset)
     except DamageError as error:

@@ -78,16 +78,16 @@ class Shards(Generic[R]):
         return runner
 
     def is_available(self, key: str) -> bool:
-        """Whether the partition of ``key`` can be used."""
+        """Whether the partition of ``key`` can be used, now or when it is recovered."""
         index = partition_for(key, self.partition_count)
         partition = self._broker.topics.partition(self.topic, index)
-        return partition is not None and partition.log.offline is None
+        return partition is not None and (partition.log.offline is None or partition.log.is_recovering)
 
     def runners(self) -> Iterator[R]:
         """Every shard. Raises COORDINATOR_LOAD_IN_PROGRESS when one is still being loaded."""
         topic = self._broker.topics.by_name.get(self.topic)
         for partition in topic.partitions if topic is not None else ():
-            if partition.log.offline is None:
+            if partition.log.offline is None or partition.log.is_recovering:
                 yield self.runner_of(partition.index)
 
     def ready_runners(self) -> list[R]:
@@ -99,6 +99,8 @@ class Shards(Generic[R]):
         if runner is not None and not runner.is_over:
             return runner
         partition = self._broker.topics.partition(self.topic, index)
+        if partition is not None and partition.log.is_recovering:
+            raise ApiError(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
         if partition is None or partition.log.offline is not None:
             raise ApiError(ErrorCode.NOT_COORDINATOR)
         runner = self._runners[index] = self.make_runner(partition)
@@ -112,12 +114,16 @@ class Shards(Generic[R]):
         miss, transactions to end) is done also when nobody asks."""
         topic = self._broker.topics.by_name.get(self.topic)
         for partition in topic.partitions if topic is not None else ():
-            is_empty = partition.log.log_start_offset == partition.log.log_end_offset
-            if not is_empty and partition.log.offline is None:
-                try:
-                    self._bring_up(partition.index)
-                except ApiError as error:
-                    log.error("%s cannot be loaded: %s", partition.topic_partition, error)
+            self.partition_came(partition)
+
+    def partition_came(self, partition: Partition) -> None:
+        """Brings one partition up, if it can be used and holds something."""
+        is_empty = partition.log.log_start_offset == partition.log.log_end_offset
+        if not is_empty and partition.log.offline is None:
+            try:
+                self._bring_up(partition.index)
+            except ApiError as error:
+                log.error("%s cannot be loaded: %s", partition.topic_partition, error)
 
     def partition_failed(self, index: int) -> None:
         """The partition went offline: those who wait for it must not wait for ever."""

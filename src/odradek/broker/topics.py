@@ -57,12 +57,22 @@ class Topics:
         partition = self.partition(name, index)
         return partition if partition is not None and partition.log is partition_log else None
 
-    def offline_partitions(self, name: str) -> list[int]:
-        """Indexes of the partitions whose log cannot be used."""
+    def leaderless(self, name: str) -> list[tuple[int, ErrorCode]]:
+        """Indexes of the partitions whose log cannot be used, and what Metadata says of each: a log that is
+        being recovered will have its leader soon, one that is damaged will not."""
         topic = self.by_name.get(name)
         if topic is None:
             return []
-        return [partition.index for partition in topic.partitions if partition.log.offline is not None]
+        return [
+            (
+                partition.index,
+                ErrorCode.LEADER_NOT_AVAILABLE
+                if partition.log.is_recovering
+                else ErrorCode.KAFKA_STORAGE_ERROR,
+            )
+            for partition in topic.partitions
+            if partition.log.offline is not None
+        ]
 
     def apply(self, image: ClusterImage, touched: Iterable[str] | None = None) -> None:
         """Creates, deletes and reconfigures logs so that they are what ``image`` says.
@@ -130,6 +140,23 @@ class Topics:
                 self._unmade.add(partition)
         self.by_name[topic.name] = topic
         self.by_id[topic.topic_id] = topic
+
+    def recovered(self, recovered: Log) -> None:
+        """A log is there now for which another one stood in so far."""
+        key = recovered.topic_partition
+        partition = self.partition(*key)
+        if partition is None:
+            return  # its topic is gone, only its folder was left
+        topic_id = partition.topic.topic_id
+        if _is_of_another(recovered, topic_id):
+            log.warning("the folder of %s is of an earlier topic of that name; setting it aside", key)
+            self._store.delete(key)
+            if not self._make(partition):
+                self._unmade.add(partition)
+            return
+        if recovered.topic_id != topic_id:
+            self._name_again(recovered, topic_id)
+        partition.log = recovered
 
     def _name_again(self, partition_log: Log, topic_id: TopicId) -> None:
         log.warning("%s/partition.metadata is damaged; it is written anew", partition_log.folder)

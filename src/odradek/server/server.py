@@ -82,6 +82,18 @@ class Server:
         broker.loader = self._cold_reader
         self._scrub_worker = Worker(loop, in_processes=uses_processes, after=self.settle)
         broker.scrubber.jobs = self._scrub_worker
+        self._recovery_worker = Worker(
+            loop,
+            self._recovery_limit(),
+            is_urgent=True,
+            in_processes=uses_processes,
+            after=self.settle,
+            inherited=(broker.store.lock,),
+        )
+        broker.recovery.jobs = self._recovery_worker
+
+    def _recovery_limit(self) -> int:
+        return min(self.broker.config.num_recovery_threads_per_data_dir, os.cpu_count() or 1)
 
     async def start(self, listeners: Sequence[Listener]) -> list[tuple[str, int]]:
         """Opens the listeners; returns the addresses that they are bound to.
@@ -115,6 +127,7 @@ class Server:
     def _config_changed(self) -> None:
         """Most is read where it counts; but somebody has to open and close listeners."""
         self._cleaner_worker.limit = max(self.broker.config.log_cleaner_threads, 1)
+        self._recovery_worker.limit = self._recovery_limit()
         if set(self.broker.config.listeners) != self._listeners.keys() and self._reopening is None:
             self._reopening = self._loop.create_task(self._reopen())
 
@@ -265,7 +278,7 @@ class Server:
         for handle in (self._timer_handle, self._housekeeping_handle):
             if handle is not None:
                 handle.cancel()
-        for worker in (self._cleaner_worker, self._scrub_worker):
+        for worker in (self._cleaner_worker, self._scrub_worker, self._recovery_worker):
             await asyncio.get_running_loop().run_in_executor(None, worker.stop)
         await asyncio.get_running_loop().run_in_executor(None, self._flusher.stop)
         self._cold_reader.stop()

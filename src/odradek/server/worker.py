@@ -45,7 +45,8 @@ class Worker:
 
     ``is_urgent`` gives its processes the broker's own priority; else they get only what it leaves over.
     Without ``in_processes`` jobs run in threads of this process, for brokers inside a test. ``after`` follows
-    each call back.
+    each call back. The processes get the descriptors ``inherited``: a lock among them is held until the last
+    of them has ended, also when this process is killed.
     """
 
     def __init__(
@@ -55,12 +56,14 @@ class Worker:
         *,
         is_urgent: bool = False,
         in_processes: bool = True,
+        inherited: tuple[int, ...] = (),
         after: Callable[[], None] = lambda: None,
     ) -> None:
         self.limit = limit
         self._loop = loop
         self._after = after
         self._is_urgent = is_urgent
+        self._inherited = inherited
         self._in_processes = in_processes and bool(sys.executable)
         self._waiting: deque[tuple[Submitted, Done, OnPart]] = deque()
         self._running: dict[Submitted, threading.Thread] = {}
@@ -104,7 +107,7 @@ class Worker:
             if submitted.is_cancelled:
                 outcome = Outcome(error=JobStoppedError("cancelled"))
             elif self._in_processes:
-                outcome = _run_in_process(submitted, self._is_urgent, hand_over)
+                outcome = _run_in_process(submitted, self._is_urgent, self._inherited, hand_over)
             else:
                 outcome = _run_in_thread(SystemDisk(), submitted, hand_over)
         except Exception as error:
@@ -145,13 +148,20 @@ def _run_in_thread(disk: Disk, submitted: Submitted, hand_over: OnPart) -> Outco
     return attempt(disk, submitted.job, Pace(submitted.job.bytes_per_second, moved, hand_over, every_s=0.0))
 
 
-def _run_in_process(submitted: Submitted, is_urgent: bool, hand_over: OnPart) -> Outcome:
+def _run_in_process(
+    submitted: Submitted, is_urgent: bool, inherited: tuple[int, ...], hand_over: OnPart
+) -> Outcome:
     command = [sys.executable, "-P", *MAIN]
     # The child finds modules where this process did, and never a stray one in the working directory.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+            pass_fds=inherited,
         )
     except OSError as error:
         return Outcome(error=JobFailedError(f"no process for a {submitted.job.kind} job: {error}"))

@@ -33,11 +33,13 @@ class Entry(NamedTuple):
 
 
 class LockHeldError(OSError):
-    """Somebody else holds the lock; ``holder`` is what they wrote into the file (their pid)."""
+    """Somebody else holds the lock; ``holder`` is what they wrote into the file (their pid),
+    ``is_holder_gone`` when no such process runs any more: one that it started keeps the lock."""
 
-    def __init__(self, holder: str) -> None:
+    def __init__(self, holder: str, *, is_holder_gone: bool = False) -> None:
         super().__init__(f"locked by {holder or 'another process'}")
         self.holder = holder
+        self.is_holder_gone = is_holder_gone
 
 
 class Disk(Protocol):
@@ -226,10 +228,23 @@ class SystemDisk:
         except OSError as error:
             holder = os.pread(fd, 64, 0).decode(errors="replace").strip()
             os.close(fd)
-            raise LockHeldError(f"process {holder}" if holder.isdigit() else "") from error
+            if not holder.isdigit():
+                raise LockHeldError("") from error
+            is_gone = not _is_running(int(holder))
+            raise LockHeldError(f"process {holder}", is_holder_gone=is_gone) from error
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         return fd
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def write_all(disk: Disk, fd: int, data: Bytes, position: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ class FlushItem:
         "files",
         "folders",
         "is_news",
+        "is_whole",
         "log",
         "place",
         "truncations",
@@ -59,6 +61,8 @@ class FlushItem:
         self.fact: Fact | None = None
         """What is to be noted once it is durable, if it is news."""
         self.is_news = False
+        self.is_whole = False
+        """All files of the log are to be synced, by their names: nobody knows which of them are not."""
         self.error: OSError | None = None
         """The bytes may not be durable."""
         self.file_error: OSError | None = None
@@ -93,7 +97,8 @@ class FlushTicket:
             except OSError as error:
                 self.checkpoint_error = error
         replaced_many = self._replace_files()
-        many = replaced_many or sum(len(item.fds) for item in self.items) >= SYNC_FILE_SYSTEM_FROM
+        count = sum(len(item.fds) + item.is_whole for item in self.items)
+        many = replaced_many or count >= SYNC_FILE_SYSTEM_FROM
         if not (many and self._sync_file_system()):
             self._sync_each()
         for item in self.items:
@@ -153,6 +158,11 @@ class FlushTicket:
                     self._disk.sync_data(fd)
                 except OSError as error:
                     item.error = error
+            if item.is_whole:
+                try:
+                    sync_all_files(self._disk, item.log.folder)
+                except OSError as error:
+                    item.error = error
         synced: dict[str, OSError | None] = {}
         for item in self.items:
             for folder in item.folders:
@@ -170,3 +180,19 @@ class FlushTicket:
                 return None
             return error
         return None
+
+
+def sync_all_files(disk: Disk, folder: str) -> None:
+    """Sync every file in a folder, and the names in it and of it. Raises ``OSError``.
+
+    Files that vanish meanwhile were deleted, or replaced by others that are on disk.
+    """
+    for entry in disk.entries(folder):
+        with contextlib.suppress(FileNotFoundError):
+            fd = disk.open(f"{folder}/{entry.name}", writable=False)
+            try:
+                disk.sync(fd)
+            finally:
+                disk.close(fd)
+    disk.sync_folder(folder)
+    disk.sync_folder(os.path.dirname(folder))

@@ -7,7 +7,8 @@ tests and the simulator). Whoever wants work done holds a :class:`JobRunner` and
 To add a kind, write ``work(disk, argument, meter) -> result`` somewhere in this room and name it in
 ``KINDS``. Argument and result travel between processes: plain values that can be pickled, paths instead of
 open files. A child may be killed at any byte: it writes only files that nobody else looks at, and whoever
-asked for them takes them over when the :class:`Outcome` says that they are whole.
+asked for them takes them over when the :class:`Outcome` says that they are whole. (``recover_job.py`` is the
+exception, and says why it may be.)
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ UNLIMITED_RATE = float("inf")
 
 KINDS: dict[str, str] = {
     "compact": "odradek.storage.compact_job:compact",
+    "recover": "odradek.storage.recover_job:recover_all",
     "verify": "odradek.storage.verify:verify_all",
 }
 """Kind of a job → "module:function", imported when it is first asked for."""

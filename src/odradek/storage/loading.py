@@ -3,7 +3,9 @@
 Source: ``LogLoader``.
 """
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from odradek.core.errors import DamageError
@@ -14,7 +16,7 @@ from odradek.storage.config import LogConfig
 from odradek.storage.disk import Disk, write_all
 from odradek.storage.flush_journal import UNSURE, Place
 from odradek.storage.log import Log
-from odradek.storage.recovery import load_epochs, recover, write_again
+from odradek.storage.recovery import Recovered, ignore_moved, load_epochs, recover, write_again
 from odradek.storage.segment import Segment
 from odradek.storage.swap import finish_swaps
 from odradek.storage.volume import Volume
@@ -92,38 +94,164 @@ def load_log(
     try:
         return _load_log(volume, topic_partition, config, found, now_ms)
     except (DamageError, OSError) as error:
-        folder = f"{volume.folder}/{names.folder_name(topic_partition)}"
-        damage = error if isinstance(error, DamageError) else DamageError(folder, 0, str(error))
-        segment = Segment(volume.disk, folder, 0, 0, now_ms, is_active=True)
-        start_offset = max(found.log_start_offset, 0)
-        end_offset = max(found.recovery_point, start_offset)
-        topic_id = _known_topic_id(volume.disk, folder)
-        log = Log(volume, folder, topic_partition, topic_id, config, [segment], start_offset, end_offset, [])
-        log.recovery_point = max(found.recovery_point, 0)  # as it was: nothing was found out
-        log.go_offline(damage)
+        log = _unread(volume, topic_partition, config, found, now_ms)
+        log.go_offline(error if isinstance(error, DamageError) else DamageError(log.folder, 0, str(error)))
         return log
+
+
+def _unread(
+    volume: Volume, topic_partition: TopicPartition, config: LogConfig, found: Found, now_ms: int
+) -> Log:
+    """In the place of a log whose files were not read, or could not be."""
+    folder = f"{volume.folder}/{names.folder_name(topic_partition)}"
+    segment = Segment(volume.disk, folder, 0, 0, now_ms, is_active=True)
+    start_offset = max(found.log_start_offset, 0)
+    end_offset = max(found.recovery_point, start_offset)
+    topic_id = _known_topic_id(volume.disk, folder)
+    log = Log(volume, folder, topic_partition, topic_id, config, [segment], start_offset, end_offset, [])
+    log.recovery_point = max(found.recovery_point, 0)  # as it was: nothing was found out
+    return log
+
+
+# -- in the background
+
+
+def measure_tail(disk: Disk, data_folder: str, topic_partition: TopicPartition, found: Found) -> int | None:
+    """How many bytes of a partition an unclean stop makes us read; None when its last segment is empty and
+    all below was flushed, so that there is nothing to recover.
+
+    Nothing but the folder is looked at. Raises ``OSError``.
+    """
+    folder = f"{data_folder}/{names.folder_name(topic_partition)}"
+    point = max(found.recovery_point, 0)
+    entries = [entry.name for entry in disk.entries(folder)]
+    files = [parsed for name in entries if (parsed := names.parse_file_name(name)) is not None]
+    bases = sorted(offset for offset, suffix in files if suffix == names.LOG)
+    first = max((base for base in bases if base <= point), default=0)
+    paths = [f"{folder}/{names.file_name(base, names.LOG)}" for base in bases if base >= first]
+    size = sum(disk.file_size(path) for path in paths)
+    is_empty = (
+        size == 0
+        and bases[-1:] == [point]
+        and not any(name.endswith(names.SWAP) for name in entries)
+        and all(offset <= point for offset, _ in files)
+        and found.log_start_offset <= point
+        and noted_flush(found, _known_topic_id(disk, folder), topic_partition) <= point
+    )
+    return None if is_empty else size
+
+
+def load_empty_tail(
+    volume: Volume, topic_partition: TopicPartition, config: LogConfig, found: Found, now_ms: int
+) -> Log:
+    """Open a partition of whose last segment :func:`measure_tail` says that there is nothing to recover."""
+    log = load_log(volume, topic_partition, config, found._replace(is_clean=True), now_ms)
+    if log.offline is None:
+        log.sync_later([], [log.folder, volume.folder])  # with what is written next: names may be new
+    return log
+
+
+def stand_in_for(
+    volume: Volume, topic_partition: TopicPartition, config: LogConfig, found: Found, now_ms: int
+) -> Log:
+    """A log in the place of one that is still to be recovered. It serves nothing."""
+    log = _unread(volume, topic_partition, config, found, now_ms)
+    log.is_recovering = True
+    log.offline = DamageError(log.folder, 0, "it is being recovered")
+    return log
+
+
+def take_over(stand_in: Log, restored: Restored, flushed_offset: int, *, is_synced: bool, now_ms: int) -> Log:
+    """The log that ``stand_in`` stands for, once its files are in order: cheap, only the folder is read.
+
+    Unless it ``is_synced``, what lies above ``flushed_offset`` counts as appended, but not as flushed.
+    A log that cannot be opened is returned offline.
+    """
+    volume, partition = stand_in.volume, stand_in.topic_partition
+    try:
+        segments, snapshots = _list_files(volume.disk, stand_in.folder, now_ms)
+    except OSError as error:
+        return fail(stand_in, DamageError(stand_in.folder, 0, str(error)))
+    if restored.recovered is not None:
+        for segment in segments:
+            if segment.base_offset >= restored.recovered.checked_from:
+                segment.unchecked_to = 0
+    log = _made(volume, partition, stand_in.topic_id, stand_in.config, restored, segments, snapshots)
+    if not is_synced:
+        log.count_as_unflushed(flushed_offset, restored.recovery_point)
+    for producer_id, (epoch, sequence) in (stand_in.refused_first or {}).items():
+        log.producers.expect(producer_id, epoch, sequence)
+    return log
+
+
+def fail(stand_in: Log, damage: DamageError) -> Log:
+    """The log cannot be recovered: it stays where it is, offline, as it was found."""
+    stand_in.is_recovering = False
+    stand_in.offline = None
+    stand_in.go_offline(damage)
+    return stand_in
 
 
 def _load_log(
     volume: Volume, topic_partition: TopicPartition, config: LogConfig, found: Found, now_ms: int
 ) -> Log:
-    disk = volume.disk
     folder = f"{volume.folder}/{names.folder_name(topic_partition)}"
-    topic_id = _read_topic_id(disk, folder)
+    topic_id = _read_topic_id(volume.disk, folder)
+    restored, segments, snapshots = restore(
+        volume.disk, volume.folder, topic_partition, topic_id, found, config.index_interval_bytes, now_ms
+    )
+    return _made(volume, topic_partition, topic_id, config, restored, segments, snapshots)
+
+
+class Restored(NamedTuple):
+    """What a partition's files hold, now that they are in order.
+
+    ``recovered`` is None where no batch was looked at; ``recovery_point`` is the one that recovery began at.
+    """
+
+    start_offset: int
+    end_offset: int
+    recovery_point: int
+    recovered: Recovered | None
+
+
+def restore(
+    disk: Disk,
+    data_folder: str,
+    topic_partition: TopicPartition,
+    topic_id: TopicId,
+    found: Found,
+    index_interval_bytes: int,
+    now_ms: int,
+    moved: Callable[[int], None] = ignore_moved,
+) -> tuple[Restored, list[Segment], list[int]]:
+    """Put a partition's files in order, and without a clean stop recover its tail, which then has to be
+    synced. Also its segments, closed, and the offsets of its snapshots.
+
+    ``moved`` is told of the bytes as they are read. Raises DamageError, OSError, and what ``moved`` does.
+    """
+    folder = f"{data_folder}/{names.folder_name(topic_partition)}"
     segments, snapshots = _list_files(disk, folder, now_ms)
     if not segments:
         segments = _start_over(disk, folder, [], snapshots, max(found.log_start_offset, 0), now_ms)
     recovered = None
+    point = max(found.recovery_point, 0)
     if found.is_clean:
         end_offset = _clean_end(segments[-1], found.recovery_point)
     else:
-        point, interval_bytes = max(found.recovery_point, 0), config.index_interval_bytes
-        place = (topic_id, topic_partition.partition)
-        noted = UNSURE if found.flushed is None else found.flushed.get(place, 0)
+        noted = noted_flush(found, topic_id, topic_partition)
         flushed = max(noted, point)
         try:
             recovered = recover(
-                topic_partition, disk, folder, segments, snapshots, point, flushed, interval_bytes
+                topic_partition,
+                disk,
+                folder,
+                segments,
+                snapshots,
+                point,
+                flushed,
+                index_interval_bytes,
+                moved,
             )
             if noted == UNSURE or topic_id == ZERO_ID:
                 write_again(disk, segments, flushed)
@@ -137,17 +265,33 @@ def _load_log(
         start_offset = max(start_offset, noted_epochs[0][1] if noted_epochs else 0)
     if start_offset > end_offset:
         if any(segment.size for segment in segments):
-            _confirm_start(disk, folder, volume.folder, start_offset, end_offset)
-        segments, end_offset = (
-            _start_over(disk, folder, segments, snapshots, start_offset, now_ms),
-            start_offset,
-        )
-        recovered = None
-    log = Log(
-        volume, folder, topic_partition, topic_id, config, segments, start_offset, end_offset, snapshots
-    )
-    if recovered is not None:
-        log.adopt(recovered, min(point, end_offset))
+            _confirm_start(disk, folder, data_folder, start_offset, end_offset)
+        segments = _start_over(disk, folder, segments, snapshots, start_offset, now_ms)
+        end_offset, recovered = start_offset, None
+    return Restored(start_offset, end_offset, min(point, end_offset), recovered), segments, snapshots
+
+
+def noted_flush(found: Found, topic_id: TopicId, topic_partition: TopicPartition) -> int:
+    """Up to where the flush journal says that a partition was flushed; 0 when it does not, or UNSURE."""
+    if found.flushed is None:
+        return UNSURE
+    return found.flushed.get((topic_id, topic_partition.partition), 0)
+
+
+def _made(
+    volume: Volume,
+    topic_partition: TopicPartition,
+    topic_id: TopicId,
+    config: LogConfig,
+    restored: Restored,
+    segments: list[Segment],
+    snapshots: list[int],
+) -> Log:
+    folder = f"{volume.folder}/{names.folder_name(topic_partition)}"
+    start, end = restored.start_offset, restored.end_offset
+    log = Log(volume, folder, topic_partition, topic_id, config, segments, start, end, snapshots)
+    if restored.recovered is not None:
+        log.adopt(restored.recovered, restored.recovery_point)
     return log
 
 

@@ -103,7 +103,8 @@ class Log(GatheringLog):
         ``vouched`` says what is known of the transaction of a transactional batch.
         Raises ApiError with Kafka's code for whatever is wrong with the batch
         (:class:`validation.RecordsRefusedError` when single records are), KAFKA_STORAGE_ERROR when the
-        disk refuses (nothing is appended then) or the log is offline.
+        disk refuses (nothing is appended then) or the log is offline, NOT_LEADER_OR_FOLLOWER while it is
+        recovered.
         """
         assert not self._gathered, "what was gathered has to be written first"
         if self._fd < 0:
@@ -203,15 +204,21 @@ class Log(GatheringLog):
         return AppendResult(first_offset, last_offset, append_time, self.log_start_offset, False)
 
     def refused(self, records: memoryview) -> None:
-        """The disk has refused this batch, for now: what its producer has in flight behind it must be, too.
+        """This batch was refused, for now: what its producer has in flight behind it must be, too.
 
         Of a producer of which nothing is known any sequence number would be taken.
         """
-        if self.offline is None and len(records) >= HEADER.size:
-            header = BatchHeader._make(_unpack_header(records))
-            if header.producer_id >= 0 and header.base_sequence >= 0:
-                with contextlib.suppress(ApiError):  # then nothing else can be appended either
-                    self.producers.expect(header.producer_id, header.producer_epoch, header.base_sequence)
+        if (self.offline is not None and not self.is_recovering) or len(records) < HEADER.size:
+            return
+        header = BatchHeader._make(_unpack_header(records))
+        if header.producer_id < 0 or header.base_sequence < 0:
+            return
+        if self.is_recovering:
+            self.refused_first = self.refused_first or {}
+            self.refused_first.setdefault(header.producer_id, (header.producer_epoch, header.base_sequence))
+            return
+        with contextlib.suppress(ApiError):  # then nothing else can be appended either
+            self.producers.expect(header.producer_id, header.producer_epoch, header.base_sequence)
 
     def _admit(self, records: memoryview, origin: Origin, vouched: Vouched) -> _Admitted:
         """Check a batch of a producer that does not simply go on; whether it is here already."""

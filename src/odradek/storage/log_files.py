@@ -5,6 +5,7 @@ import contextlib
 from odradek.core.errors import ApiError, DamageError, ErrorCode
 from odradek.storage import names
 from odradek.storage.disk import write_all
+from odradek.storage.flush import sync_all_files
 from odradek.storage.flush_journal import Fact
 from odradek.storage.log_state import NO_ROOM, NOT_READY, LogState
 from odradek.storage.segment import ROOM_FROM_BYTES, Segment
@@ -287,19 +288,13 @@ class LogFiles(LogState):
             or self._pending_fds
             or self._pending_epochs
             or self._pending_folders
+            or self._is_unsynced
         ):
             self.request_flush()
 
     def sync_files(self) -> None:
         """Sync every file of the log right here, one by one."""
-        disk = self.volume.disk
-        for entry in disk.entries(self.folder):
-            fd = disk.open(f"{self.folder}/{entry.name}", writable=False)
-            try:
-                disk.sync(fd)
-            finally:
-                disk.close(fd)
-        disk.sync_folder(self.folder)
+        sync_all_files(self.volume.disk, self.folder)
 
     def leave(self) -> None:
         """Close for good, before the folder is renamed: no flush will look at the log again."""

@@ -47,6 +47,7 @@ class LogState:
         "_gathered_position",
         "_gathered_producers",
         "_is_plain",
+        "_is_unsynced",
         "_pending_epochs",
         "_pending_fds",
         "_pending_folders",
@@ -64,11 +65,13 @@ class LogState:
         "flushed_offset",
         "folder",
         "high_watermark",
+        "is_recovering",
         "is_strict",
         "log_end_offset",
         "log_start_offset",
         "offline",
         "recovery_point",
+        "refused_first",
         "segments",
         "topic_id",
         "topic_partition",
@@ -102,6 +105,12 @@ class LogState:
         self.bytes_sealed = 0
         """Bytes of the segments that were sealed since the start, whether they are still there or not."""
         self.offline: DamageError | None = None
+        self.is_recovering = False
+        """It is offline for as long as its files are recovered; another one will take its place."""
+        self.refused_first: dict[int, tuple[int, int]] | None = None
+        """Of producers whose batches were refused meanwhile: epoch and sequence of the first of them."""
+        self._is_unsynced = False
+        """Its files may not be on disk, whichever: the next flush syncs them all."""
         self._fd = NOT_READY
         self._pwrite = volume.disk.pwrite
         self._room_until = ROOM_FROM_BYTES
@@ -156,6 +165,7 @@ class LogState:
     def epochs(self) -> LeaderEpochs:
         """Which leader epoch starts at which offset. Raises KAFKA_STORAGE_ERROR when that cannot be read."""
         if self._epochs is None:
+            self._check_recovered()
             try:
                 self._epochs = load_epochs(self.volume.disk, self.folder, self.log_end_offset)
             except (DamageError, OSError) as error:
@@ -167,6 +177,7 @@ class LogState:
     def producers(self) -> Producers:
         """What is known of the partition's producers. Raises KAFKA_STORAGE_ERROR when that cannot be read."""
         if self._producers is None:
+            self._check_recovered()
             try:
                 self._producers = load_producers(self)
             except (DamageError, OSError) as error:
@@ -184,6 +195,17 @@ class LogState:
         if recovered.epochs_changed:
             self.recovery_point = recovery_point
             self._pending_epochs = True
+            self.request_flush()
+
+    def count_as_unflushed(self, flushed_offset: int, recovery_point: int) -> None:
+        """What was recovered above ``flushed_offset`` was not synced: the next flush syncs all its files.
+
+        For logs whose records need not be flushed to be committed, whenever that flush is.
+        """
+        self.flushed_offset = min(flushed_offset, self.log_end_offset)
+        self.recovery_point = min(recovery_point, self.log_end_offset)
+        self._is_unsynced = True
+        if self.is_strict:
             self.request_flush()
 
     def expire_producers(self, now_ms: int, expiration_ms: int) -> int:
@@ -250,6 +272,7 @@ class LogState:
         item = FlushItem(self, self.log_end_offset, fds, files, sorted(folders))
         item.place = (active, active.size)
         item.truncations = self._truncations
+        item.is_whole, self._is_unsynced = self._is_unsynced and self.offline is None, False
         if self.topic_id != ZERO_ID and self.offline is None:
             item.fact = Fact(self.topic_id, self.topic_partition.partition, self.log_end_offset)
             item.is_news = self.log_end_offset > self.flushed_offset
@@ -295,8 +318,14 @@ class LogState:
 
     # -- health
 
+    def _check_recovered(self) -> None:
+        if self.is_recovering:
+            self.check_online()
+
     def check_online(self) -> None:
-        """Raise KAFKA_STORAGE_ERROR when the log is offline."""
+        """Raise KAFKA_STORAGE_ERROR when the log is offline, NOT_LEADER_OR_FOLLOWER while it is recovered."""
+        if self.is_recovering:
+            raise ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER, f"{self.topic_partition} is being recovered")
         if self.offline is not None:
             raise ApiError(
                 ErrorCode.KAFKA_STORAGE_ERROR, f"{self.topic_partition} is offline: {self.offline}"

@@ -7,6 +7,7 @@ Source: ``LogLoader.recoverLog``, ``LogSegment.recover``, ``UnifiedLog.rebuildPr
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from odradek.core.errors import DamageError
@@ -146,13 +147,21 @@ def apply_batch(producers: Producers, header: BatchHeader, batch: Bytes) -> Abor
     return producers.end_transaction(header, marker, records[0].timestamp)
 
 
+def ignore_moved(count: int) -> None:
+    """For recoveries whose progress nobody follows."""
+
+
 class Recovered(NamedTuple):
-    """What recovery found; ``epochs_changed`` says that their file is not up to date."""
+    """What recovery found; ``epochs_changed`` says that their file is not up to date.
+
+    All batches of the segments from base offset ``checked_from`` on have good CRCs.
+    """
 
     log_end_offset: int
     producers: Producers
     epochs: LeaderEpochs
     epochs_changed: bool
+    checked_from: int
 
 
 class ScanEnd(NamedTuple):
@@ -176,18 +185,20 @@ def recover(
     recovery_point: int,
     flushed_offset: int,
     index_interval_bytes: int,
+    moved: Callable[[int], None] = ignore_moved,
 ) -> Recovered:
     """Read everything from the recovery point's segment on, cut a torn tail, rebuild what belongs to it.
 
     Below ``flushed_offset``, which is not below the recovery point, everything had been flushed.
 
-    ``segments`` and ``snapshots`` are shortened when the tail went. Files are written, but not synced.
+    ``segments`` and ``snapshots`` are shortened when the tail went. ``moved`` is told of the bytes that were
+    read. Files are written, but not synced.
     Raises DamageError for bad bytes below the flushed offset, with no log file changed.
     """
     number = max(
         (i for i, segment in enumerate(segments) if segment.base_offset <= recovery_point), default=0
     )
-    next_offset = segments[number].base_offset
+    checked_from = next_offset = segments[number].base_offset
     epochs = load_epochs(disk, folder, 1 << 63)
     noted = list(epochs.entries)
     producers = producers_as_of(topic_partition, disk, folder, segments, snapshots, next_offset)
@@ -200,7 +211,7 @@ def recover(
             break
         next_offset = max(next_offset, segment.base_offset)
         aborted: list[AbortedTransaction] = []
-        end = scan(segment, next_offset, producers, epochs, aborted, index_interval_bytes)
+        end = scan(segment, next_offset, producers, epochs, aborted, index_interval_bytes, moved)
         next_offset, is_compacted = end.next_offset, end.is_compacted
         is_last = number + 1 == len(segments)
         if next_offset < flushed_offset and (end.reason or is_last):
@@ -218,7 +229,7 @@ def recover(
     epochs.cut_end(next_offset)
     for offset in [offset for offset in snapshots if offset > next_offset]:
         _remove_snapshot(disk, folder, snapshots, offset)
-    return Recovered(next_offset, producers, epochs, epochs.entries != noted)
+    return Recovered(next_offset, producers, epochs, epochs.entries != noted, checked_from)
 
 
 def _give_room_back(disk: Disk, last: Segment) -> None:
@@ -275,6 +286,7 @@ def scan(
     epochs: LeaderEpochs,
     aborted: list[AbortedTransaction],
     index_interval_bytes: int,
+    moved: Callable[[int], None] = ignore_moved,
 ) -> ScanEnd:
     """Check every batch of a segment and take it in, up to the first bad byte.
 
@@ -288,6 +300,7 @@ def scan(
     while position < end:
         at = position - start
         if at + HEADER_SIZE > len(chunk):
+            moved(position - start)
             chunk, start, at = _chunk(segment, position, _SCAN_BYTES), position, 0
             if len(chunk) < HEADER_SIZE:
                 return ScanEnd(position, next_offset, f"{len(chunk)} bytes are too few for a batch")
@@ -311,6 +324,7 @@ def scan(
             reason = _describe(BatchHeader._make(header), end - position, next_offset, base)
             return ScanEnd(position, next_offset, reason)
         if at + size > len(chunk):
+            moved(position - start)
             chunk, start, at = _chunk(segment, position, max(size, _SCAN_BYTES)), position, 0
         computed = crc32c(chunk[at + CRC_START : at + size])
         if computed != crc:
@@ -336,6 +350,7 @@ def scan(
         segment.bytes_since_index += size
         next_offset = last_offset + 1
         position += size
+    moved(position - start)
     return ScanEnd(position, next_offset, "", is_compacted)
 
 

@@ -5,6 +5,7 @@ Source: ``LogManager``; FORMAT.md has the files.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,8 @@ from odradek.storage.flush import FlushTicket
 from odradek.storage.flush_journal import UNSURE, Fact, Place, read_facts
 from odradek.storage.loading import UNKNOWN_OFFSET, Found, create_log, load_log
 from odradek.storage.log import Log
+from odradek.storage.recover_job import LogRecovered
+from odradek.storage.recovering import Recovering
 from odradek.storage.retention import retention_plan
 from odradek.storage.segment import Segment
 from odradek.storage.volume import Volume
@@ -52,6 +55,17 @@ def _make_durable_folder(disk: Disk, folder: str) -> None:
         disk.sync_folder(parent)
 
 
+class FolderInUseError(StartupError):
+    """Somebody holds the folder; ``is_holder_gone`` when who locked it runs no more: then it is a child."""
+
+    def __init__(self, folder: str, held: LockHeldError) -> None:
+        super().__init__(
+            f"the data folder {folder} is in use by {held.holder or 'another broker'}; stop it, or choose"
+            " another folder"
+        )
+        self.is_holder_gone = held.is_holder_gone
+
+
 class LogStore:
     """The logs under one data folder. Made by :meth:`open`; whoever opened it closes it."""
 
@@ -68,6 +82,7 @@ class LogStore:
         "logs",
         "node_id",
         "previous_broker_epoch",
+        "recovering",
         "volume",
         "was_clean",
     )
@@ -82,6 +97,8 @@ class LogStore:
         self.cluster_id = self.directory_id = ""
         self.node_id = -1
         self.was_clean = False
+        self.recovering = Recovering(volume, self.logs)
+        """The logs that are still to be recovered, if :meth:`open` has left any."""
         self.broker_epoch = self.previous_broker_epoch = -1
         self._lock = lock
         self._garbage: list[tuple[int, str]] = []
@@ -103,8 +120,12 @@ class LogStore:
         cluster_id: str | None = None,
         config_of: Callable[[TopicPartition], LogConfig] | None = None,
         progress: Progress | None = None,
+        at_once_bytes: int | None = None,
     ) -> LogStore:
         """Lock the folder, made if need be, and open every log in it, recovering those not closed cleanly.
+
+        When more than ``at_once_bytes`` would have to be read for that, logs whose tail has to be looked at
+        stay ``recovering``; None recovers all, whatever it takes.
 
         A new folder gets ``node_id`` and ``cluster_id`` (a fresh one when None); later they must agree.
         Raises StartupError when another broker holds the folder or it belongs to another node or cluster.
@@ -114,20 +135,22 @@ class LogStore:
             _make_durable_folder(disk, folder)
             lock = disk.lock(f"{folder}/{names.LOCK}")
         except LockHeldError as error:
-            raise StartupError(
-                f"the data folder {folder} is in use by {error.holder or 'another broker'}; stop it, or "
-                f"choose another folder"
-            ) from error
+            raise FolderInUseError(folder, error) from error
         except OSError as error:
             raise StartupError(f"the data folder {folder} cannot be used: {error}") from error
         store = cls(folder, Volume(disk, folder, randomness, lock), lock)
         try:
             store._load_identity(node_id, cluster_id)
-            store._load_logs(clock.now_ms(), config_of or (lambda _: LogConfig()), progress)
+            store._load_logs(clock.now_ms(), config_of or (lambda _: LogConfig()), progress, at_once_bytes)
         except BaseException:
             disk.close(lock)
             raise
         return store
+
+    @property
+    def lock(self) -> int:
+        """The descriptor that holds the folder."""
+        return self._lock
 
     def _load_identity(self, node_id: int, cluster_id: str | None) -> None:
         path = f"{self.folder}/{names.META_PROPERTIES}"
@@ -162,6 +185,7 @@ class LogStore:
         now_ms: int,
         config_of: Callable[[TopicPartition], LogConfig],
         progress: Progress | None,
+        at_once_bytes: int | None,
     ) -> None:
         self._take_clean_marker()
         damaged: list[str] = []
@@ -181,15 +205,24 @@ class LogStore:
                 self.volume.garbage.append((f"{self.folder}/{entry.name}", 0))
             elif entry.is_folder and (partition := names.parse_folder_name(entry.name)) is not None:
                 partitions.append(partition)
-        for number, partition in enumerate(sorted(partitions), 1):
-            found = Found(
+        founds = {
+            partition: Found(
                 recovery_points.get(partition, UNKNOWN_OFFSET),
                 starts.get(partition, UNKNOWN_OFFSET),
                 self.was_clean,
                 flushed,
                 is_start_lost,
             )
-            self.logs[partition] = load_log(self.volume, partition, config_of(partition), found, now_ms)
+            for partition in sorted(partitions)
+        }
+        if not self.was_clean and at_once_bytes is not None and not is_start_lost:
+            self.recovering.look_at(founds, at_once_bytes)
+        for number, (partition, found) in enumerate(founds.items(), 1):
+            if self.recovering.is_needed:
+                opened = self.recovering.open(partition, config_of(partition), found, now_ms)
+            else:
+                opened = load_log(self.volume, partition, config_of(partition), found, now_ms)
+            self.logs[partition] = opened
             if progress is not None:
                 progress(number, len(partitions), partition)
         known = recovery_points.keys() | starts.keys() | self.cleaner_points.keys()
@@ -197,12 +230,15 @@ class LogStore:
         self.cleaner_points = {
             partition: offset
             for partition, offset in self.cleaner_points.items()
-            if partition in self.logs and offset <= self.logs[partition].log_end_offset
+            if partition in self.logs and self._may_be_clean_to(self.logs[partition], offset)
         }
-        if not self.was_clean and self.logs:
+        if not self.was_clean and self.logs and not self.recovering.is_needed:
             self._sync_recovered()
             self.volume.write_recovery_points()
         self.volume.journal.start(self._facts_to_keep(flushed))
+
+    def _may_be_clean_to(self, log: Log, offset: int) -> bool:
+        return log.is_recovering or offset <= log.log_end_offset
 
     def _facts_to_keep(self, told: Mapping[Place, int] | None) -> list[Fact]:
         """What the checkpoint does not say. Of a log that could not be opened it says what it said before:
@@ -260,6 +296,8 @@ class LogStore:
         if topic_partition in self.logs:
             raise ValueError(f"{topic_partition} exists")
         folder = f"{self.folder}/{names.folder_name(topic_partition)}"
+        if topic_partition in self.recovering.busy:
+            raise OSError(errno.EBUSY, "a log of that name, now deleted, is still being recovered", folder)
         if self.disk.exists(folder):  # a deletion, or a creation, came to nothing half-way
             self._set_aside(topic_partition, folder, config)
         log = create_log(self.volume, topic_partition, topic_id, config, now_ms)
@@ -302,6 +340,7 @@ class LogStore:
     def delete(self, topic_partition: TopicPartition) -> None:
         """Take a log out of use; its folder is renamed now and removed by :meth:`collect_garbage`."""
         log = self.logs.pop(topic_partition)
+        self.recovering.forget(topic_partition)
         self.cleaner_points.pop(topic_partition, None)
         self._stale.add(topic_partition)
         log.leave()
@@ -369,6 +408,17 @@ class LogStore:
         self.volume.is_tight = is_tight
         for each in self.logs.values():
             each.config = each.config
+
+    def recovered(self, part: LogRecovered, now_ms: int) -> Log | None:
+        """Take over what a ``recover`` job found: the log, offline when it is damaged; None when it was
+        deleted meanwhile."""
+        log = self.recovering.finish(part, now_ms)
+        if log is not None:
+            partition = log.topic_partition
+            self.logs[partition] = log
+            if not self._may_be_clean_to(log, self.cleaner_points.get(partition, 0)):
+                del self.cleaner_points[partition]
+        return log
 
     # -- flushing
 

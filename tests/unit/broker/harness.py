@@ -27,6 +27,8 @@ class Harness:
     """``call`` is what a client does that waits for each answer; ``send`` leaves the answer to the test."""
 
     def __init__(self, folder: Path, disk: Disk | None = None, **overrides: str) -> None:
+        self.at_once_bytes: int | None = None
+        """More than that is left to ``broker.recovery`` by :meth:`start`."""
         self.folder = folder
         self.disk = disk or SystemDisk()
         self.overrides = {"log.dirs": str(folder), "group.initial.rebalance.delay.ms": "0"}
@@ -39,7 +41,14 @@ class Harness:
         config = broker_config(self.overrides)
         disk = self.disk
         randomness = random.Random(1)
-        store = LogStore.open(config.log_dir, disk, self.clock, randomness, node_id=config.node_id)
+        store = LogStore.open(
+            config.log_dir,
+            disk,
+            self.clock,
+            randomness,
+            node_id=config.node_id,
+            at_once_bytes=self.at_once_bytes,
+        )
         metadata = FileMetadataStore.open(
             config.log_dir, disk, store.cluster_id, node_id=config.node_id, was_clean=store.was_clean
         )

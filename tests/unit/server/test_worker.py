@@ -40,6 +40,9 @@ def play(disk: Disk, argument: tuple[str, object], meter: Meter) -> object:
         os.kill(os.getpid(), signal.SIGKILL)
     if word == "nice":
         return os.nice(0)
+    if word == "file":
+        assert isinstance(value, int)
+        return os.fstat(value).st_ino
     assert isinstance(value, str)
     Path(value).write_text(str(os.getpid()))
     while True:
@@ -185,3 +188,20 @@ def test_pace() -> None:
     took = time.monotonic() - started
     assert 0.08 <= took < 1.0
     assert shown[-1] == 100_000
+
+
+def test_processes_hold_what_they_inherit(tmp_path: Path) -> None:
+    """A lock among it is free only when the last of them has ended."""
+
+    async def run() -> Outcome:
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[Outcome] = loop.create_future()
+        with (tmp_path / "lock").open("w") as file:
+            worker = Worker(loop, inherited=(file.fileno(),))
+            worker.submit(Job("play", ("file", file.fileno())), outcome.set_result)
+            try:
+                return await asyncio.wait_for(outcome, 20)
+            finally:
+                worker.stop()
+
+    assert asyncio.run(run()).result == os.stat(tmp_path / "lock").st_ino

@@ -1,12 +1,13 @@
 """The disk seam's own promises."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from odradek.storage.disk import Entry, Replacer, SystemDisk, replace_file, write_all
+from odradek.storage.disk import Entry, LockHeldError, Replacer, SystemDisk, replace_file, write_all
 
 from .conftest import FaultyDisk
 
@@ -95,3 +96,23 @@ def test_room_that_is_set_aside_makes_no_file_longer(tmp_path: Path) -> None:
     disk.close(fd)
     with pytest.raises(OSError, match="descriptor"):
         disk.reserve(fd, 0, 1)
+
+
+def test_a_lock_whose_holder_runs_no_more_is_held_by_a_child_of_it(tmp_path: Path) -> None:
+    disk, path = SystemDisk(), tmp_path / ".lock"
+    fd = disk.lock(str(path))
+    with pytest.raises(LockHeldError, match=str(os.getpid())) as held:
+        disk.lock(str(path))
+    assert not held.value.is_holder_gone
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    path.write_text(f"{gone.pid}\n")
+    with pytest.raises(LockHeldError) as held:
+        disk.lock(str(path))
+    assert held.value.is_holder_gone
+    path.write_text("")
+    with pytest.raises(LockHeldError, match="another process") as held:
+        disk.lock(str(path))
+    assert not held.value.is_holder_gone
+    os.close(fd)
+    os.close(disk.lock(str(path)))

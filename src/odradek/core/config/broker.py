@@ -52,6 +52,7 @@ _PLAIN = (
     "max.request.partition.size.limit",
     "node.id",
     "num.partitions",
+    "num.recovery.threads.per.data.dir",
     "offset.metadata.max.bytes",
     "offsets.retention.check.interval.ms",
     "odradek.disk.headroom.bytes",
@@ -129,6 +130,7 @@ class BrokerConfig:
         "node_id",
         "notices",
         "num_partitions",
+        "num_recovery_threads_per_data_dir",
         "odradek_disk_headroom_bytes",
         "odradek_scrub_enable",
         "odradek_scrub_interval_ms",
@@ -195,6 +197,7 @@ class BrokerConfig:
     metrics_listener: tuple[str, int] | None
     """Host and port of the HTTP listener for metrics and health, if it is wanted."""
     num_partitions: int
+    num_recovery_threads_per_data_dir: int
     odradek_disk_headroom_bytes: int
     odradek_scrub_enable: bool
     odradek_scrub_interval_ms: int

@@ -56,6 +56,7 @@ IMPLEMENTED = {
     "log.cleaner.min.cleanable.ratio": "Default of the topics' min.cleanable.dirty.ratio.",
     "log.cleaner.min.compaction.lag.ms": "Default of the topics' min.compaction.lag.ms.",
     "log.cleaner.threads": "How many logs are compacted at a time, each by a process.",
+    "num.recovery.threads.per.data.dir": "How many processes recover logs, at most one for each core.",
     "log.cleanup.policy": "Default of the topics' cleanup.policy.",
     "log.dir": "Used when log.dirs is not set.",
     "log.dirs": "The data folder; exactly one.",
@@ -141,7 +142,7 @@ ACCEPTED = {
         unclean.leader.election.interval.ms""",
     "One event loop does what Kafka's thread pools do.": """
         background.threads group.coordinator.background.threads group.coordinator.threads
-        num.io.threads num.network.threads num.recovery.threads.per.data.dir queued.max.requests""",
+        num.io.threads num.network.threads queued.max.requests""",
     "Parked requests are released by what they wait for; no purgatory needs purging.": """
         delete.records.purgatory.purge.interval.requests fetch.purgatory.purge.interval.requests
         producer.purgatory.purge.interval.requests share.fetch.purgatory.purge.interval.requests""",

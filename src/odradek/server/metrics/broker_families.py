@@ -26,7 +26,8 @@ def families(server: "Server", health: Health, traffic: Traffic) -> Iterator[Fam
 
 def _kafka(server: "Server", health: Health) -> Iterator[Family]:
     broker = server.broker
-    online = health.partitions - len(health.offline)
+    leaderless = len(health.offline) + health.recovery.partitions
+    online = health.partitions - leaderless
     manager = "kafka_server_replicamanager_"
     yield single(manager + "leadercount", "Partitions led by this broker.", online)
     yield single(manager + "partitioncount", "Partitions of this broker.", health.partitions)
@@ -39,7 +40,7 @@ def _kafka(server: "Server", health: Health) -> Iterator[Family]:
     yield single(controller + "activebrokercount", "Brokers.", len(broker.image.brokers))
     yield single(controller + "globaltopiccount", "Topics.", len(broker.topics.by_name))
     yield single(controller + "globalpartitioncount", "Partitions.", health.partitions)
-    yield single(controller + "offlinepartitionscount", "Partitions without a leader.", len(health.offline))
+    yield single(controller + "offlinepartitionscount", "Partitions without a leader.", leaderless)
     yield single("kafka_server_kafkaserver_brokerstate", "3: running.", _RUNNING)
     asked = [(api.name, api.requests, api.failures) for api in broker.apis.values() if api.requests]
     yield counter(
@@ -106,9 +107,16 @@ def _own(server: "Server", health: Health) -> Iterator[Family]:
     yield gauge(
         "odradek_partitions",
         "Partitions by state.",
-        [(("online",), health.partitions - len(health.offline)), (("offline",), len(health.offline))],
+        [
+            (("online",), health.partitions - len(health.offline) - health.recovery.partitions),
+            (("recovering",), health.recovery.partitions),
+            (("offline",), len(health.offline)),
+        ],
         ["state"],
     )
+    recovery = health.recovery
+    yield single("odradek_recovery_done_bytes", "What recovery has checked so far.", recovery.done)
+    yield single("odradek_recovery_total_bytes", "What it has to check; 0 when it is over.", recovery.total)
     yield single("odradek_disk_total_bytes", "Size of the data folder's volume.", health.disk_total)
     yield single("odradek_disk_usable_bytes", "Room on the data folder's volume.", health.disk_usable)
     scrub = broker.scrubber.progress

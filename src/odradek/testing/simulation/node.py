@@ -13,6 +13,7 @@ from odradek.cluster.file_store import FileMetadataStore
 from odradek.core.config.broker import broker_config
 from odradek.core.errors import DamageError, StartupError
 from odradek.storage.jobs import JobQueue
+from odradek.storage.recovering import AT_ONCE_BYTES
 from odradek.storage.store import LogStore
 from odradek.testing.simulation.disk import PowerCut, SimulatedDisk, Volume
 from odradek.testing.simulation.loop import Loop
@@ -24,6 +25,8 @@ LINGER_MS = 100
 HOUSEKEEPING_MS = 1_000
 JOB_MS = 20
 """How long a job takes: all of it happens at its end."""
+RECOVERY_MS = 300
+"""How long a job that recovers logs takes, at most."""
 _READS = frozenset({"pread", "read_file"})
 _WAITING_CALLS = frozenset({"sync_data", "sync_file_system"})
 """Calls in which the flusher's thread waits, holding no lock."""
@@ -42,6 +45,7 @@ class Node:
         self.broker: Broker | None = None
         self.disk = SimulatedDisk(self.volume, rng)
         self._jobs = JobQueue(self.disk)
+        self._recoveries = JobQueue(self.disk)
         self.is_paused = False
         self.lives = 0
         self.offline: dict[str, str] = {}
@@ -74,7 +78,14 @@ class Node:
         self._timer_at = float("inf")
         self.trace.note("node", f"starts, life {self.lives}")
         try:
-            store = LogStore.open(FOLDER, self.disk, self.loop, self.rng, node_id=self.config.node_id)
+            store = LogStore.open(
+                FOLDER,
+                self.disk,
+                self.loop,
+                self.rng,
+                node_id=self.config.node_id,
+                at_once_bytes=0 if self.lives % 2 else AT_ONCE_BYTES,
+            )
             metadata = FileMetadataStore.open(
                 FOLDER, self.disk, store.cluster_id, node_id=self.config.node_id, was_clean=store.was_clean
             )
@@ -87,15 +98,19 @@ class Node:
             return False
         self.broker.timers.on_earlier = self._arm_timer
         self.broker.cleaner.jobs = self.broker.scrubber.jobs = self._jobs = JobQueue(self.disk)
+        self._recoveries = JobQueue(self.disk)
+        self.broker.recovery.jobs = self._recoveries
+        self.broker.recovery.job_logs = 1
         self._note_offline()
         self._later(HOUSEKEEPING_MS, self._housekeep)
+        self._later(0, self._recover)
         self._enter(self._arm_timer)
         return self.is_up
 
     def _note_offline(self) -> None:
         assert self.broker is not None
         for partition, log in self.broker.store.logs.items():
-            if log.offline is not None:
+            if log.offline is not None and not log.is_recovering:
                 self.offline.setdefault(str(partition), str(log.offline))
 
     def crash(self, *, cuts_power: bool) -> None:
@@ -242,6 +257,18 @@ class Node:
         if self._jobs:
             self._later(JOB_MS, self._jobs.run_next)
         self._note_offline()
+
+    def _recover(self) -> None:
+        """The jobs of the recovery: each takes a while, in which others are served."""
+        assert self.broker is not None
+        self.broker.recovery.run()
+        if self._recoveries:
+            self._later(self.rng.random() * RECOVERY_MS, self._recover_next)
+
+    def _recover_next(self) -> None:
+        self._recoveries.run_next()
+        self._note_offline()
+        self._recover()
 
     def _attempt(self, chore: Callable[[], None]) -> None:
         try:

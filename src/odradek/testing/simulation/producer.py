@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from odradek.testing.simulation.simulation import Simulation
 
 IN_FLIGHT = 5
-_MAY_BE_WRITTEN = frozenset({ErrorCode.REQUEST_TIMED_OUT, ErrorCode.KAFKA_STORAGE_ERROR})
+_MAY_BE_WRITTEN = frozenset(
+    {
+        ErrorCode.REQUEST_TIMED_OUT,
+        ErrorCode.KAFKA_STORAGE_ERROR,
+        ErrorCode.NOT_LEADER_OR_FOLLOWER,  # while it is recovered nobody looks whether it is there already
+    }
+)
 """Refusals of a batch that may be in the log all the same, so that the next one may be accepted."""
 
 
