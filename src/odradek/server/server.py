@@ -32,6 +32,8 @@ log = logging.getLogger("odradek.server")
 
 LINGER_S = 0.1
 """How long what nobody waits for may stay unflushed; shorter, flusher and writers meet on the same pages."""
+OVERLAP_FROM_BYTES = 256 * 1024
+"""From so much on that is not flushed the disk is kept busy; less waits for what comes meanwhile."""
 SPARE_DESCRIPTORS = 256
 """Never given to connections: without one a flush cannot be made, nor a segment opened."""
 HOUSEKEEPING_S = 1.0
@@ -223,8 +225,10 @@ class Server:
     def _flush_if_urgent(self) -> None:
         """Two halves of the clients take turns, one on the disk, one here. Begun a moment later, when the
         answers are out, a flush would carry what they bring in too, and from then on all would wait
-        together: for the disk, and the disk for them."""
-        if self.broker.flush_is_urgent:
+        together: for the disk, and the disk for them. For little that is better: a flush has its price, and
+        what it carries comes for nothing (commits of groups: twice as many in a second)."""
+        broker = self.broker
+        if broker.flush_is_urgent and broker.store.volume.unflushed_bytes() >= OVERLAP_FROM_BYTES:
             self._flush()
 
     def _arm_timer(self) -> None:

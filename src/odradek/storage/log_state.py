@@ -248,6 +248,12 @@ class LogState:
             self._unflushed_since_ms = now_ms
             self.volume.timed.add(self)
 
+    @property
+    def unflushed_bytes(self) -> int:
+        """Bytes of the active segment that were written since a flush last took it in."""
+        _, segment, position = self._committed
+        return self.active.size - (position if segment is self.active else 0)
+
     def is_flush_overdue(self, now_ms: int) -> bool:
         """Whether records have waited for ``flush.ms``."""
         return 0 <= self._unflushed_since_ms <= now_ms - self._config.flush_ms

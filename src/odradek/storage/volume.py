@@ -135,6 +135,10 @@ class Volume:
         )
         return ticket
 
+    def unflushed_bytes(self) -> int:
+        """What the next flush would have to bring to the disk, about."""
+        return sum(log.unflushed_bytes for log in self.dirty)
+
     def _take_dirty(self) -> list[FlushItem]:
         dirty, self.dirty = self.dirty, []
         items = []

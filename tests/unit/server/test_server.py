@@ -1,12 +1,18 @@
-"""Listeners that come and go while the server runs."""
+"""Listeners that come and go while the server runs, and when the next flush begins."""
 
 import asyncio
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from odradek.app import Node
+from odradek.broker.broker import Flush
 from odradek.client.admin import ResourceType, alter_configs
 from odradek.client.client import Client
+from odradek.server.server import OVERLAP_FROM_BYTES
+from odradek.storage.volume import Volume
 from tests.unit.server.test_limits import Peer, running
 
 
@@ -61,5 +67,34 @@ def test_limits_change_for_those_who_come(tmp_path: Path) -> None:
         await asyncio.sleep(0.05)
         second, third = await Peer.connect(node), await Peer.connect(node)
         assert [await peer.answers() for peer in (first, second, third)] == [True, True, False]
+
+    running(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "is_begun"), [(OVERLAP_FROM_BYTES - 1, False), (OVERLAP_FROM_BYTES, True)]
+)
+def test_the_next_flush_begins_before_the_answers_when_there_is_enough_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waiting: int, is_begun: bool
+) -> None:
+    async def test(node: Node) -> None:
+        server, happened = node.server, []
+        broker = server.broker
+        flush = broker.begin_flush()
+        assert flush is None
+        monkeypatch.setattr(Volume, "unflushed_bytes", lambda _: waiting)
+        monkeypatch.setattr(server, "_flush", lambda: happened.append("flush"))
+
+        def finish(_: object, begin_next: Callable[[], None]) -> None:
+            broker.want_flush(is_urgent=True)
+            begin_next()
+            happened.append("answers")
+
+        monkeypatch.setattr(broker, "finish_flush", finish)
+        server._flushed(Flush(None, None, ()))
+        assert happened == (["flush", "answers"] if is_begun else ["answers"])
+        await asyncio.sleep(0)
+        assert happened.count("flush") >= 1, "the other comes a moment later"
+        monkeypatch.undo()
 
     running(tmp_path, test)

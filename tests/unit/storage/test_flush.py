@@ -264,3 +264,22 @@ def test_what_a_new_producer_has_in_flight_behind_a_refused_batch_is_refused_too
     assert refusal.value.code is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
     assert append(log, b"a", base_sequence=0, **numbered).base_offset == 1
     assert append(log, b"b", base_sequence=1, **numbered).base_offset == 2
+
+
+def test_what_is_not_flushed_is_counted(opener: Opener) -> None:
+    store = opener()
+    one, other = make_log(store), make_log(store, partition=TopicPartition("u", 0))
+    assert store.volume.unflushed_bytes() == 0
+    append(one, b"a" * 100)
+    append(other, b"b" * 1_000)
+    assert store.volume.unflushed_bytes() == one.size + other.size
+    ticket = store.begin_flush(NOW_MS)
+    assert ticket is not None
+    assert store.volume.unflushed_bytes() == 0, "it is on its way"
+    flushed = one.size
+    append(one, b"c" * 200)
+    ticket.run()
+    store.finish_flush(ticket)
+    assert store.volume.unflushed_bytes() == one.size - flushed
+    store.flush(NOW_MS)
+    assert store.volume.unflushed_bytes() == 0
