@@ -48,9 +48,11 @@ class Node:
         self.monitor = monitor
 
     @classmethod
-    async def start(cls, config: BrokerConfig, *, uses_processes: bool = True) -> "Node":
-        """Opens the data folder and listens; what a crash left is recovered first when it is little, and else
-        while everything else is served.
+    async def start(
+        cls, config: BrokerConfig, *, uses_processes: bool = True, at_once_bytes: int = AT_ONCE_BYTES
+    ) -> "Node":
+        """Opens the data folder and listens; what a crash left is recovered first when it is at most
+        ``at_once_bytes``, and else while everything else is served.
 
         Without ``uses_processes`` heavy work is done in threads, for brokers that live inside a test.
 
@@ -60,7 +62,7 @@ class Node:
         clock = SystemClock()
         disk = SystemDisk()
         randomness = random.SystemRandom()
-        store = await _open_store(config, disk, clock, randomness)
+        store = await _open_store(config, disk, clock, randomness, at_once_bytes)
         metadata = FileMetadataStore.open(
             config.log_dir,
             disk,
@@ -104,7 +106,9 @@ class Node:
             await self.monitor.stop()
 
 
-async def _open_store(config: BrokerConfig, disk: Disk, clock: Clock, randomness: Randomness) -> LogStore:
+async def _open_store(
+    config: BrokerConfig, disk: Disk, clock: Clock, randomness: Randomness, at_once_bytes: int
+) -> LogStore:
     """The store. A process that recovered logs for a broker which was killed still holds the folder, until it
     has noticed: that takes a moment, for which we wait."""
     stop_ms = clock.monotonic_ms() + LAST_CHILD_MS
@@ -116,7 +120,7 @@ async def _open_store(config: BrokerConfig, disk: Disk, clock: Clock, randomness
                 clock,
                 randomness,
                 node_id=config.node_id,
-                at_once_bytes=AT_ONCE_BYTES,
+                at_once_bytes=at_once_bytes,
             )
         except FolderInUseError as error:
             if not error.is_holder_gone or clock.monotonic_ms() >= stop_ms:

@@ -237,6 +237,8 @@ class Broker:
             repeat = api.learn(self, api, frame, request, context)
             if repeat is not None:
                 context.session.repeats.known[kind] = repeat
+        except ApiError:
+            return  # it is refused: its coordinator is still loading, or offline
         except Exception:
             log.exception("%s v%d could not be learnt: %.2000r", api.name, context.api_version, request)
 

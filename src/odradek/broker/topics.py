@@ -150,7 +150,10 @@ class Topics:
         topic_id = partition.topic.topic_id
         if _is_of_another(recovered, topic_id):
             log.warning("the folder of %s is of an earlier topic of that name; setting it aside", key)
-            self._store.delete(key)
+            try:
+                self._store.delete(key)
+            except OSError as error:
+                log.warning("%s cannot be set aside: %s", recovered.folder, error)
             if not self._make(partition):
                 self._unmade.add(partition)
             return

@@ -5,10 +5,11 @@ Source: ``LogLoader``.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from odradek.core.errors import DamageError
+from odradek.core.errors import ApiError, DamageError
 from odradek.core.ids import ZERO_ID, TopicId, TopicPartition
 from odradek.storage import names
 from odradek.storage.checkpoints import decode_partition_metadata, encode_partition_metadata
@@ -135,6 +136,11 @@ def measure_tail(disk: Disk, data_folder: str, topic_partition: TopicPartition, 
         and bases[-1:] == [point]
         and not any(name.endswith(names.SWAP) for name in entries)
         and all(offset <= point for offset, _ in files)
+        and not any(
+            disk.file_size(f"{folder}/{names.file_name(offset, suffix)}")
+            for offset, suffix in files
+            if offset == point and suffix != names.SNAPSHOT  # Kafka sets room for indexes aside
+        )
         and found.log_start_offset <= point
         and noted_flush(found, _known_topic_id(disk, folder), topic_partition) <= point
     )
@@ -179,8 +185,9 @@ def take_over(stand_in: Log, restored: Restored, flushed_offset: int, *, is_sync
     log = _made(volume, partition, stand_in.topic_id, stand_in.config, restored, segments, snapshots)
     if not is_synced:
         log.count_as_unflushed(flushed_offset, restored.recovery_point)
-    for producer_id, (epoch, sequence) in (stand_in.refused_first or {}).items():
-        log.producers.expect(producer_id, epoch, sequence)
+    with contextlib.suppress(ApiError):  # then nothing can be appended either
+        for producer_id, (epoch, sequence) in (stand_in.refused_first or {}).items():
+            log.producers.expect(producer_id, epoch, sequence)
     return log
 
 

@@ -205,7 +205,9 @@ class LogState:
         self.flushed_offset = min(flushed_offset, self.log_end_offset)
         self.recovery_point = min(recovery_point, self.log_end_offset)
         self._is_unsynced = True
-        if self.is_strict:
+        config = self._config
+        unflushed = self.log_end_offset - self.flushed_offset
+        if unflushed >= config.flush_messages or config.flush_ms != UNLIMITED:
             self.request_flush()
 
     def expire_producers(self, now_ms: int, expiration_ms: int) -> int:

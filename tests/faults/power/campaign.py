@@ -73,7 +73,7 @@ def first_finding(events: list[Event], cuts: Iterable[Cut]) -> Finding | None:
             position = cut.number
             folder = Path(above) / "data"
             platter.leave(folder, cut.leftover, random.Random(cut.seed))
-            problems = judge(folder, promises)
+            problems = judge(folder, promises, in_background=cut.seed % 2 == 1)
             if problems:
                 return Finding(cut, problems)
             shutil.rmtree(folder)

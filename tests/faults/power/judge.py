@@ -15,6 +15,7 @@ from odradek.client.transactions import init_producer
 from odradek.core.config.broker import broker_config
 from odradek.core.ids import TopicPartition
 from odradek.records.record import Record
+from odradek.storage.recovering import AT_ONCE_BYTES
 from tests.faults.checker import Entry, value_of
 from tests.faults.power.recorder import Told
 from tests.faults.power.workload import (
@@ -77,14 +78,17 @@ class Promises:
                 raise AssertionError(event)
 
 
-def judge(folder: Path, promises: Promises) -> Problems:
-    """Open a broker on ``folder`` and hold what it has against the promises; what is wrong."""
+def judge(folder: Path, promises: Promises, *, in_background: bool = False) -> Problems:
+    """Open a broker on ``folder`` and hold what it has against the promises; what is wrong.
+
+    ``in_background`` it recovers its logs while it is asked already.
+    """
     problems: Problems = []
     watch = _ErrorWatch(problems)
     logging.getLogger("odradek").addHandler(watch)
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(_judge(folder, promises, problems))
+            runner.run(_judge(folder, promises, problems, 0 if in_background else AT_ONCE_BYTES))
     except TimeoutError:
         problems.append(f"no end after {TIMEOUT_S} s")
     except Exception as error:
@@ -103,7 +107,7 @@ class _ErrorWatch(logging.Handler):
         self._problems.append(f"logged: {record.getMessage()}")
 
 
-async def _judge(folder: Path, promises: Promises, problems: Problems) -> None:
+async def _judge(folder: Path, promises: Promises, problems: Problems, at_once_bytes: int) -> None:
     overrides = {
         "listeners": "PLAINTEXT://127.0.0.1:0",
         "log.dirs": folder,
@@ -112,10 +116,10 @@ async def _judge(folder: Path, promises: Promises, problems: Problems) -> None:
     settings = {key: str(value).lower() for key, value in SETTINGS.items()}
     config = broker_config(settings | {key: str(value) for key, value in overrides.items()})
     async with asyncio.timeout(TIMEOUT_S):
-        node = await Node.start(config, uses_processes=False)
+        node = await Node.start(config, uses_processes=False, at_once_bytes=at_once_bytes)
         try:
             for log in node.server.broker.store.logs.values():
-                if log.offline is not None:
+                if log.offline is not None and not log.is_recovering:
                     problems.append(f"offline: {log.offline}")
             async with Client(node.bootstrap_servers, timeout_ms=CLIENT_TIMEOUT_MS) as client:
                 await _Judge(client, promises, problems).everything()

@@ -169,6 +169,20 @@ def test_groups_come_with_their_partition_which_is_first(harness: Harness) -> No
     assert described(harness, "a")[0][0] == ErrorCode.LEADER_NOT_AVAILABLE
 
 
+def test_what_a_coordinator_refuses_meanwhile_is_no_fault(
+    harness: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_groups(harness)
+    harness.call(commit_request(7), 8)
+    crash(harness)
+    for offset in range(40):  # so often that it would be learnt by its bytes
+        assert (
+            harness.call(commit_request(offset), 8).topics[0].partitions[0].error_code
+            == ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
+        )
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
 def test_a_transaction_ends_when_its_partition_is_there(tmp_path: Path) -> None:
     harness = Harness(tmp_path, **INTERNAL)
     create_transactional(harness, 2)

@@ -1,6 +1,7 @@
 """Logs that are recovered while others are served: what state each is in, and what a second kill finds."""
 
 import errno
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from odradek.records.builder import build_batch
 from odradek.records.record import Record
 from odradek.storage import names
 from odradek.storage.config import UNLIMITED, LogConfig
+from odradek.storage.disk import Bytes
 from odradek.storage.flush_journal import read_facts
 from odradek.storage.jobs import Job, Unmetered, perform
 from odradek.storage.log import Log
 from odradek.storage.store import LogStore
 
-from .conftest import NOW_MS, SMALL, T0, FaultyDisk, Opener, append, crash, make_log, values_of
+from .conftest import NOW_MS, SMALL, T0, FaultyDisk, Opener, QuickDisk, append, crash, make_log, values_of
 
 T1, T2 = TopicPartition("t", 1), TopicPartition("u", 0)
 LAZY = LogConfig(segment_bytes=4096, index_interval_bytes=256, flush_messages=UNLIMITED)
@@ -224,6 +226,17 @@ def test_when_that_flush_fails_the_log_goes_offline(opener: Opener) -> None:
     assert "flush failed" in str(log.offline)
 
 
+def test_flush_ms_counts_for_what_was_recovered(opener: Opener) -> None:
+    config = replace(LAZY, flush_ms=1_000)
+    store = opener(config=config)
+    fill(make_log(store, config))
+    crash(store)
+    again = opener(config=config, at_once_bytes=0)
+    recover(again, T0)
+    again.flush(NOW_MS)
+    assert again.logs[T0].flushed_offset == 90
+
+
 def test_a_clean_stop_flushes_what_was_not_synced(opener: Opener) -> None:
     store = opener(config=LAZY)
     fill(make_log(store, LAZY))
@@ -291,3 +304,79 @@ def test_with_the_log_starts_lost_all_logs_are_recovered_first(opener: Opener, c
     again = opener(at_once_bytes=0)
     assert not again.recovering.sizes
     assert values_of(again.logs[T0]) == crashed
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class DyingDisk(QuickDisk):
+    """Ends the process when ``calls_left`` calls that change something are done."""
+
+    __slots__ = ("calls_left",)
+
+    def __init__(self, calls_left: int) -> None:
+        super().__init__()
+        self.calls_left = calls_left
+
+    def _count(self) -> None:
+        self.calls_left -= 1
+        if self.calls_left < 0:
+            raise Killed
+
+    def pwrite(self, fd: int, data: Bytes, position: int, /) -> int:  # type: ignore[override]
+        self._count()
+        return super().pwrite(fd, data, position)
+
+    def truncate(self, fd: int, length: int, /) -> None:  # type: ignore[override]
+        self._count()
+        super().truncate(fd, length)
+
+    def rename(self, old: str, new: str, /) -> None:  # type: ignore[override]
+        self._count()
+        super().rename(old, new)
+
+    def remove(self, path: str) -> None:
+        self._count()
+        super().remove(path)
+
+
+def test_a_kill_at_any_change_of_a_recovery_is_made_good_by_the_next(
+    opener: Opener, crashed: list[bytes], tmp_path: Path
+) -> None:
+    left = tmp_path / "left"
+    shutil.copytree(tmp_path / "data", left)
+    torn = sorted(left.glob("t-0/*.log"))[-1]
+    torn.write_bytes(torn.read_bytes() + b"torn")
+    calls, is_over = 0, False
+    while not is_over:
+        folder = tmp_path / f"killed-{calls}"
+        shutil.copytree(left, folder)
+        disk = DyingDisk(1_000)
+        killed = opener(disk, folder=folder, at_once_bytes=0)
+        disk.calls_left = calls
+        try:
+            recover(killed, T0, T1)
+            is_over = True
+        except Killed:
+            calls += 1
+        disk.calls_left = 1_000
+        crash(killed)
+        again = opener(folder=folder, at_once_bytes=0)
+        recover(again, *again.recovering.sizes)
+        assert values_of(again.logs[T0]) == crashed
+        assert len(values_of(again.logs[T1])) == 90
+        assert again.logs[T0].producers.by_id[4].last_sequence == 89
+    assert calls > 20
+
+
+def test_rooms_for_indexes_that_kafka_left_are_no_clean_end(opener: Opener, store: LogStore) -> None:
+    log = make_log(store)
+    store.flush(NOW_MS)
+    store.write_checkpoints()
+    crash(store)
+    again = opener(at_once_bytes=0)
+    assert not again.recovering.sizes
+    crash(again)
+    Path(log.folder, "00000000000000000000.index").write_bytes(bytes(80))
+    assert set(opener(at_once_bytes=0).recovering.sizes) == {T0}
