@@ -62,13 +62,21 @@ class Transactions:
         return True
 
     def is_marker_needless(self, header: BatchHeader, records: list[Record]) -> bool:
-        """Take in a control batch; whether nothing is left of what it decides."""
+        """Take in a control batch; whether nothing is left of what it decides.
+
+        Raises InvalidRecordsError when the transaction index has said otherwise of what went before.
+        """
         self._begin_up_to(header.last_offset)
         if not records:
             return True
         marker = read_marker(records[0])
         if marker is None:
             return False
+        if header.producer_id in (self._aborted if marker.commit else self._committed):
+            raise InvalidRecordsError(
+                f"it {'commits' if marker.commit else 'aborts'} what the transaction index takes for "
+                f"{'aborted' if marker.commit else 'committed'}"
+            )
         if marker.commit:
             met = header.producer_id in self._committed
             self._committed.discard(header.producer_id)

@@ -1,9 +1,13 @@
 """Looking twice: what was not written by this process is held against itself before anybody relies on it."""
 
+from collections.abc import Sequence
+
 from odradek.core.errors import DamageError
-from odradek.records.batch import CRC_START, HEADER, HEADER_SIZE, LENGTH_OVERHEAD, PREFIX
+from odradek.records.batch import CRC_START, HEADER, HEADER_SIZE, LENGTH_OVERHEAD, PREFIX, BatchHeader
 from odradek.records.crc import crc32c
+from odradek.storage.producers import AbortedTransaction
 from odradek.storage.segment import Segment
+from odradek.storage.transactions import TransactionIndex
 
 
 def check_batches(
@@ -68,6 +72,49 @@ def time_entry(segment: Segment, timestamp: int) -> tuple[int, int] | None:
         segment.rebuild_indexes()
         entry = segment.time_index.lookup(timestamp)
     return entry
+
+
+def transactions_of(segments: Sequence[Segment], number: int) -> TransactionIndex:
+    """The transaction index of a segment; what was read of it is held against the log, once.
+
+    Raises DamageError: who believed a wrong entry would hand out what was aborted.
+    """
+    index = segments[number].transaction_index
+    if not index.is_checked:
+        for entry in index.entries:
+            reason = _transaction_flaw(segments, number, entry)
+            if reason is not None:
+                raise DamageError(index.path, 0, f"{entry}: {reason}")
+        index.is_checked = True
+    return index
+
+
+def _transaction_flaw(segments: Sequence[Segment], number: int, entry: AbortedTransaction) -> str | None:
+    """Where compaction took a batch away, or retention a segment, nothing can be said of it."""
+    marker = _header_at(segments[number], entry.last_offset)
+    if marker is None or entry.last_offset < segments[number].base_offset:
+        return f"offset {entry.last_offset} is in another segment"
+    is_there = marker.base_offset <= entry.last_offset
+    if is_there and not (marker.is_control and marker.producer_id == entry.producer_id):
+        return f"there is no marker of this producer at offset {entry.last_offset}"
+    while number > 0 and entry.first_offset < segments[number].base_offset:
+        number -= 1
+    if entry.first_offset < segments[number].base_offset:
+        return None
+    first = _header_at(segments[number], entry.first_offset)
+    if first is None or first.base_offset > entry.first_offset:
+        return None
+    if first.base_offset < entry.first_offset or first.is_control or first.producer_id != entry.producer_id:
+        return f"no batch of this producer begins at offset {entry.first_offset}"
+    return None
+
+
+def _header_at(segment: Segment, offset: int) -> BatchHeader | None:
+    """Of the first batch that ends at or above ``offset``."""
+    place = segment.locate(offset)
+    if place is None:
+        return None
+    return BatchHeader._make(HEADER.unpack(segment.read(place.position, HEADER_SIZE)))
 
 
 def _has_time(segment: Segment, timestamp: int, offset: int) -> bool:

@@ -152,7 +152,11 @@ class _Pass:
     def _take_in_dirty(self, offsets: OffsetMap) -> None:
         """The last offset of each key of the dirty part, as far as the map has room."""
         plan = self._plan
-        transactions = Transactions(self._aborted)
+        # of a transaction that ended before the first batch that is read here, no marker will tell the end
+        start = max(
+            (one.base_offset for one in plan.spans if one.base_offset <= plan.first_dirty_offset), default=0
+        )
+        transactions = Transactions(entry for entry in self._aborted if entry.last_offset >= start)
         for number, span in enumerate(plan.spans):
             is_last = number + 1 == len(plan.spans)
             end_offset = plan.upper_offset if is_last else plan.spans[number + 1].base_offset

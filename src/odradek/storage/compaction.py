@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from odradek.storage.checking import transactions_of
 from odradek.storage.index import LARGEST_RELATIVE_OFFSET
 from odradek.storage.log import Log
 from odradek.storage.producers import AbortedTransaction
@@ -136,6 +137,9 @@ def plan_compaction(dirt: Dirt, now_ms: int, memory_bytes: int, load_factor: flo
         )
         for producer in log.producers.by_id.values()
     }
+    for number, segment in enumerate(log.segments):
+        if segment.base_offset >= upper or segment is log.active:
+            transactions_of(log.segments, number)  # markers below are met by the pass itself
     return CompactionPlan(
         folder=log.folder,
         spans=tuple(Span(one.base_offset, one.size) for one in log.segments if one.base_offset < upper),

@@ -12,7 +12,7 @@ from odradek.core.errors import ApiError, DamageError, ErrorCode
 from odradek.records.batch import HEADER, HEADER_SIZE, BatchHeader
 from odradek.records.errors import CorruptBatchError, InvalidRecordsError
 from odradek.records.record import Record, read_records
-from odradek.storage.checking import time_entry
+from odradek.storage.checking import time_entry, transactions_of
 from odradek.storage.segment import Place, Segment
 
 if TYPE_CHECKING:
@@ -108,10 +108,11 @@ def aborted_transactions(log: Log, start_offset: int, upper_offset: int) -> list
     log.check_online()
     found: list[tuple[int, int]] = []
     try:
-        for number, segment in enumerate(log.segments):
+        for number in range(len(log.segments)):
             if number + 1 < len(log.segments) and log.segments[number + 1].base_offset <= start_offset:
                 continue
-            transactions, is_complete = segment.transaction_index.overlapping(start_offset, upper_offset)
+            index = transactions_of(log.segments, number)
+            transactions, is_complete = index.overlapping(start_offset, upper_offset)
             found += [(entry.producer_id, entry.first_offset) for entry in transactions]
             if is_complete:
                 break

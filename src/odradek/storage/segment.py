@@ -397,6 +397,8 @@ class Segment:
         entry = self.offset_index.lookup(offset)
         try:
             position = 0 if entry is None else entry[1]
+            if position >= self.size > 0:
+                raise DamageError(self.path(names.OFFSET_INDEX), 0, "an entry lies behind the log")
             for place in self.walk(position, self.size):
                 if entry is not None and place.position == position and place.last_offset != entry[0]:
                     raise DamageError(self.path(names.OFFSET_INDEX), 0, "an entry does not fit the log")
@@ -424,9 +426,22 @@ class Segment:
         if near is not None:
             return near
         entry = self.offset_index.lookup_position(limit)
-        position = entry[1] if entry is not None and entry[1] > start else start
+        if entry is None or entry[1] <= start:
+            return self._boundary_from(start, start, limit)
+        try:
+            return self._boundary_from(entry[1], start, limit, entry[0])
+        except DamageError:
+            self.rebuild_indexes()
+            return self._boundary_from(start, start, limit)
+
+    def _boundary_from(
+        self, position: int, start: int, limit: int, last_offset: int | None = None
+    ) -> tuple[int, int]:
+        """``last_offset``: what an index says of the batch at ``position``; DamageError when it is not so."""
         end = next_offset = -1
         for place in self.walk(position, self.size):
+            if last_offset is not None and end < 0 and place.last_offset != last_offset:
+                raise DamageError(self.path(names.OFFSET_INDEX), 0, "an entry does not fit the log")
             if place.position + place.size > limit and place.position > start:
                 return place.position, place.base_offset if end < 0 else next_offset
             end, next_offset = place.position + place.size, place.last_offset + 1

@@ -22,35 +22,43 @@ def encode_transactions(transactions: Iterable[AbortedTransaction]) -> bytes:
 class TransactionIndex:
     """Entries ascend by the marker's offset. The file appears with the first entry."""
 
-    __slots__ = ("_disk", "_path", "entries", "fd")
+    __slots__ = ("_disk", "entries", "fd", "is_checked", "path")
 
     def __init__(self, disk: Disk, path: str) -> None:
         self._disk = disk
-        self._path = path
+        self.path = path
         self.fd = _CLOSED
         self.entries = self._load() if disk.exists(path) else []
+        self.is_checked = not self.entries
+        """Whether entries that were read were held against the log, which nothing in the file vouches for."""
 
     def _load(self) -> list[AbortedTransaction]:
-        content = self._disk.read_file(self._path)
+        content = self._disk.read_file(self.path)
         if len(content) % _ENTRY.size:
-            raise DamageError(self._path, len(content), "not a whole number of entries")
+            raise DamageError(self.path, len(content), "not a whole number of entries")
         entries: list[AbortedTransaction] = []
+        stable = 0
         for position in range(0, len(content), _ENTRY.size):
             version, *fields = _ENTRY.unpack_from(content, position)
             if version != 0:
-                raise DamageError(self._path, position, f"entry version {version} is unknown")
+                raise DamageError(self.path, position, f"entry version {version} is unknown")
             entry = AbortedTransaction(*fields)
             first, last = entry.first_offset, entry.last_offset
             if not 0 <= first <= last or entry.last_stable_offset > last + 1:
-                raise DamageError(self._path, position, f"no transaction is like {entry}")
+                raise DamageError(self.path, position, f"no transaction is like {entry}")
             if entries and entries[-1].last_offset >= entry.last_offset:
-                raise DamageError(self._path, position, "entries do not ascend")
+                raise DamageError(self.path, position, "entries do not ascend")
+            if first < stable:
+                raise DamageError(
+                    self.path, position, f"offset {first} was stable already, {entry} began there"
+                )
+            stable = max(stable, entry.last_stable_offset)
             entries.append(entry)
         return entries
 
     def append(self, transaction: AbortedTransaction) -> None:
         if self.fd == _CLOSED:
-            self.fd = self._disk.open(self._path, create=True)
+            self.fd = self._disk.open(self.path, create=True)
         entry = encode_transactions([transaction])
         write_all(self._disk, self.fd, entry, len(self.entries) * _ENTRY.size)
         self.entries.append(transaction)
@@ -59,7 +67,7 @@ class TransactionIndex:
         """Forget all entries and remove the file, before a rebuild."""
         self.close()
         self.entries = []
-        self._disk.remove(self._path)
+        self._disk.remove(self.path)
 
     def cut(self, offset: int) -> None:
         """Forget entries whose marker lies at or above ``offset``."""

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from odradek.broker.broker import Broker
-from odradek.core.errors import DamageError, ErrorCode, StartupError
+from odradek.cluster import file_store
+from odradek.core.errors import ApiError, DamageError, ErrorCode, StartupError
 from odradek.core.ids import TopicPartition
 from odradek.protocol.generated.create_topics import (
     CreatableTopic,
@@ -27,17 +28,22 @@ from odradek.protocol.generated.fetch import FetchPartition, FetchRequest, Fetch
 from odradek.protocol.generated.list_offsets import ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic
 from odradek.protocol.generated.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 from odradek.records.batch import CRC_START, iterate_batches
+from odradek.records.builder import build_batch
 from odradek.records.crc import crc32c
-from odradek.records.record import read_records
+from odradek.records.record import Record, read_records
 from odradek.storage.disk import SystemDisk
 from odradek.storage.jobs import JobQueue
 
 from .harness import Harness, batch
+from .transaction_client import TOPIC, TransactionalProducer, read
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "damage.md"
 SUFFIXES = (".log", ".index", ".timeindex", ".txnindex", ".snapshot")
 TOPICS = ("a", "b")
+TRANSACTIONAL, COMPACTED = TOPIC, "c"
 RECORDS = 60
+TRANSACTIONS = 30
+KEYS = 3
 DELETED_BELOW = 3
 FLIPS = 40
 """Of each kind of file."""
@@ -77,16 +83,28 @@ def produce(harness: Harness, topic: str, number: int) -> int:
 
 @pytest.fixture(scope="module", params=["stopped", "killed"])
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with sealed and active segments, a raised log start, checkpoints and a metadata log."""
+    """A data folder with sealed and active segments, a raised log start, aborted transactions, compacted
+    segments, checkpoints, and a metadata log with a snapshot."""
     folder = tmp_path_factory.mktemp("whole") / "data"
-    harness = Harness(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(file_store, "ROLL_BYTES", 300)
+        _fill(folder, is_stopped=request.param == "stopped")
+    return folder
+
+
+def _fill(folder: Path, *, is_stopped: bool) -> None:
+    harness = Harness(folder, transaction_state_log_num_partitions="1")
     configs = [
         CreatableTopicConfig(name="segment.ms", value="20000"),
         CreatableTopicConfig(name="index.interval.bytes", value="300"),
+        CreatableTopicConfig(name="file.delete.delay.ms", value="0"),
     ]
     topics = [
-        CreatableTopic(name=name, num_partitions=1, replication_factor=1, configs=configs) for name in TOPICS
+        CreatableTopic(name=name, num_partitions=1, replication_factor=1, configs=configs)
+        for name in (*TOPICS, TRANSACTIONAL)
     ]
+    compact = [*configs, CreatableTopicConfig(name="cleanup.policy", value="compact")]
+    topics.append(CreatableTopic(name=COMPACTED, num_partitions=1, replication_factor=1, configs=compact))
     harness.call(CreateTopicsRequest(topics=topics))
     for number in range(RECORDS):
         harness.advance(1_000)
@@ -102,7 +120,9 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             ]
         )
     )
-    if request.param == "stopped":
+    _transact(harness)
+    _compact(harness)
+    if is_stopped:
         harness.stop()
     else:
         harness.broker.store.write_checkpoints()
@@ -110,7 +130,50 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         for topic in TOPICS:
             assert produce(harness, topic, RECORDS) == 0
         kill(harness.broker)
-    return folder
+
+
+def _transact(harness: Harness) -> None:
+    """Transactions that overlap; every third is aborted. Each has a producer of its own: only the scrub knows
+    the beginning of one from that of an earlier one of the same producer."""
+    before: TransactionalProducer | None = None
+    for number in range(TRANSACTIONS):
+        producer = TransactionalProducer(harness, f"x{number}")
+        assert producer.init() == 0
+        harness.advance(2_000)
+        timestamp_ms = harness.clock.now_ms()
+        assert producer.produce(0, b"%d" % number, timestamp_ms=timestamp_ms)[0] == 0
+        if before is not None:
+            assert before.end((number - 1) % 3 != 0) == 0
+        before = producer
+    assert before is not None
+    assert before.end((TRANSACTIONS - 1) % 3 != 0) == 0
+
+
+def _compact(harness: Harness) -> None:
+    queue = JobQueue(SystemDisk())
+    harness.broker.cleaner.jobs = queue
+    log = harness.broker.store.logs[TopicPartition(COMPACTED, 0)]
+    for number in range(RECORDS):
+        harness.advance(1_000)
+        now_ms = harness.clock.now_ms()
+        record = Record(0, now_ms, b"%d" % (number % KEYS), b"%d" % number)
+        log.append(memoryview(build_batch([record])), now_ms, leader_epoch=0)
+        if number % 20 == 19:
+            log.roll(now_ms)
+            harness.flush()
+    for _ in range(3):
+        harness.advance(20_000)
+        for chore in harness.broker.cleaner.run():
+            chore()
+        while queue:
+            queue.run_next()
+            harness.flush()
+    for chore in harness.broker.cleaner.run():
+        chore()
+    assert (harness.folder / "cleaner-offset-checkpoint").exists()
+    remove = harness.broker.store.collect_garbage(harness.clock.monotonic_ms())
+    assert remove is not None
+    remove()
 
 
 def kill(broker: Broker) -> None:
@@ -156,6 +219,43 @@ def read_all(harness: Harness, topic: str, count: int) -> str:
     return REBUILT
 
 
+def read_committed(harness: Harness) -> str:
+    """What was committed and nothing else, or the partition is offline."""
+    try:
+        values = read(harness)
+    except ApiError:
+        assert isinstance(harness.broker.store.logs[TopicPartition(TRANSACTIONAL, 0)].offline, DamageError)
+        return OFFLINE
+    assert values == [b"%d" % number for number in range(TRANSACTIONS) if number % 3]
+    return REBUILT
+
+
+def read_compacted(harness: Harness) -> str:
+    """The last value of each key, or the partition is offline."""
+    log = harness.broker.store.logs[TopicPartition(COMPACTED, 0)]
+    last: dict[bytes | None, bytes | None] = {}
+    position = log.log_start_offset
+    while position < log.high_watermark:
+        wanted = FetchPartition(partition=0, fetch_offset=position, partition_max_bytes=2_000)
+        request = FetchRequest(
+            max_wait_ms=0, max_bytes=1 << 20, topics=[FetchTopic(topic=COMPACTED, partitions=[wanted])]
+        )
+        data = harness.call(request, 12).responses[0].partitions[0]
+        if data.error_code == ErrorCode.KAFKA_STORAGE_ERROR:
+            break
+        view = memoryview(data.records)
+        assert view, f"nothing at {position}"
+        for start, header in iterate_batches(view):
+            whole_batch = view[start : start + header.size]
+            assert crc32c(whole_batch[CRC_START:]) == header.crc, "damaged bytes were served"
+            last |= {record.key: bytes(record.value or b"") for record in read_records(whole_batch)}
+            position = header.next_offset
+    if log.offline is not None:
+        return OFFLINE
+    assert last == {b"%d" % key: b"%d" % (RECORDS - KEYS + key) for key in range(KEYS)}
+    return REBUILT
+
+
 def find_times(harness: Harness, topic: str) -> list[int]:
     """The offsets of some timestamps."""
     found = []
@@ -181,6 +281,11 @@ def outcome(folder: Path, hurt: str, *, count: int, scrubbed: bool) -> str:
         others = [topic for topic in TOPICS if topic != hurt]
         for topic in others:
             assert read_all(harness, topic, count) == REBUILT, "another partition noticed"
+        for topic, check in ((TRANSACTIONAL, read_committed), (COMPACTED, read_compacted)):
+            special = check(harness)
+            if topic == hurt:
+                return special
+            assert special == REBUILT, "another partition noticed"
         if hurt not in TOPICS:
             return REBUILT
         times = None

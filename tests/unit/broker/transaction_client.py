@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from odradek.core.errors import ApiError, ErrorCode
 from odradek.protocol.generated.add_offsets_to_txn import AddOffsetsToTxnRequest
 from odradek.protocol.generated.add_partitions_to_txn import (
     AddPartitionsToTxnRequest,
@@ -213,6 +214,8 @@ def read(harness: Harness, partition: int = 0) -> list[bytes]:
     offset = 0
     while True:
         data = fetch(harness, partition, offset=offset)
+        if data.error_code:
+            raise ApiError(ErrorCode(data.error_code))
         batches = list(iterate_batches(memoryview(bytes(data.records))))
         if not batches:
             return values
