@@ -28,6 +28,7 @@ FOUND = {
 
 
 TRANSACTION_SEEDS = 60
+LOST_STATES_SEEDS = 40
 COMPACTING_SEEDS = 40
 COMPACTING = {
     "log.cleaner.backoff.ms": "500",
@@ -72,6 +73,20 @@ def test_seeds_with_transactions() -> None:
     assert sum(result.counts.get("transactions", 0) for result in results) > TRANSACTION_SEEDS
     failed = [result for result in results if result.problems]
     assert not failed, "\n\n".join(map(describe, failed[:3]))
+
+
+def simulate_lost_states(seed: int) -> Result:
+    return Simulation(seed, run_ms=9_000, transactions=True, only_power_cuts=True).run()
+
+
+@pytest.mark.timeout(300)
+def test_seeds_with_states_of_transactions_that_power_cuts_take() -> None:
+    """While what was written because of them is there: see docs/transactions.md."""
+    with get_context("spawn").Pool(os.cpu_count()) as pool:
+        results = list(pool.imap_unordered(simulate_lost_states, range(LOST_STATES_SEEDS)))
+    failed = [result for result in results if result.problems]
+    assert not failed, "\n\n".join(map(describe, failed[:3]))
+    assert sum("they are put back" in line for result in results for line in result.trace) > 5
 
 
 @pytest.mark.parametrize("finding", FOUND)

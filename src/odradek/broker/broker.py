@@ -405,6 +405,8 @@ class Broker:
         for coordinator in self.coordinators():
             if partition is not None and coordinator.topic == partition.topic.name:
                 coordinator.partition_came(partition)
+        if not self.store.recovering.sizes and TRANSACTIONS_TOPIC in self.topics.by_name:
+            self.transactions.start()
 
     def housekeep(self) -> list[Chore]:
         """Called about once a second; returns what should run in some thread."""

@@ -1,9 +1,11 @@
 """Produce with a transactional id: batches that become visible only when their transaction is committed.
 
-The first batch for a partition in a transaction waits until the coordinator has the partition in it, on disk:
-else a crash could leave records that no marker ever ends. From Produce v12 on the partition is added by the
-way (KIP-890); what comes from older clients must have been added by AddPartitionsToTxn, which is verified.
-All further batches are appended at once, but never before an earlier request of the same producer.
+The first batch for a partition in a transaction is answered when the coordinator has the partition in it, on
+disk: else a crash could leave records that no marker ever ends. From Produce v12 on the partition is added by
+the way (KIP-890), and the batch is appended right behind that, if the coordinator lets it: "Written ahead of
+the disk" in docs/transactions.md. What comes from older clients must have been added by AddPartitionsToTxn,
+which is verified. All further batches are appended at once, but never before an earlier request of the same
+producer.
 
 Source: ``ReplicaManager.handleProduceAppend``, ``AddPartitionsToTxnManager``.
 """
@@ -87,7 +89,7 @@ class ProduceQueue:
         self._is_running = True
         requests = self.requests
         while requests and requests[0].is_decided():
-            requests.popleft().append()
+            requests.popleft().finish()
         self._is_running = False
         if not requests:
             self._is_empty()
@@ -101,6 +103,7 @@ class _Batches:
     """
 
     def __init__(self, broker: "Broker", request: ProduceRequest, version: int) -> None:
+        self._transactions = broker.transactions
         self.data: list[PartitionProduceData] = []
         self.partitions: dict[TopicPartitionKey, Partition] = {}
         producers: set[Producer] = set()
@@ -134,13 +137,17 @@ class _Batches:
     def _is_open(self, partition: Partition) -> bool:
         assert self.producer is not None
         try:
-            return partition.log.producers.has_open(*self.producer)
+            return self._transactions.is_open(partition, self.producer)
         except ApiError:
             return False
 
 
 class _WaitingProduce:
-    """One request that must not be appended yet; ``decided`` is called when the coordinator has answered."""
+    """One request that waits for the coordinator; ``decided`` is called when that has answered.
+
+    It is appended when the coordinator has the partitions on disk; or before, if the coordinator lets it, and
+    then it is answered when both the records and what the coordinator wrote are durable.
+    """
 
     def __init__(
         self,
@@ -157,7 +164,13 @@ class _WaitingProduce:
         self._batches = batches
         self._decided = decided
         self._is_asked = False
+        self._refused: Outcomes = {}
+        """What is not to be appended, and why."""
         self._outcomes: Outcomes | None = None
+        self._answer: ProduceResponse | None = None
+        """Once it is appended."""
+        self._is_durable = False
+        """As far as acks wants it."""
 
     def is_decided(self) -> bool:
         """Whether it is known what may be appended; asks the coordinator the first time."""
@@ -170,54 +183,84 @@ class _WaitingProduce:
         broker, batches, version = self._broker, self._batches, self._context.api_version
         producer = batches.producer
         assert producer is not None
-        refused: Outcomes = {}
         asked = []
         for name in batches.not_open():
             try:
                 known = batches.partitions[name].log.producers.by_id.get(producer.producer_id)
             except ApiError as error:
-                refused[name] = error.code
+                self._refused[name] = error.code
                 continue
             if known is not None and producer.epoch < known.epoch:
-                refused[name] = ErrorCode.INVALID_PRODUCER_EPOCH
+                self._refused[name] = ErrorCode.INVALID_PRODUCER_EPOCH
             else:
                 asked.append(name)
         is_added = version >= ADDS_PARTITIONS_FROM
         if not asked or not (is_added or broker.config.transaction_partition_verification_enable):
-            self._outcomes = refused
+            self._outcomes = {}
             return
 
         def told(outcomes: Outcomes) -> None:
-            self._outcomes = refused | outcomes
+            self._outcomes = outcomes
             self._decided()
 
         transactional_id = self._request.transactional_id
         assert transactional_id is not None
-        broker.transactions.add_or_verify(transactional_id, producer, asked, is_added=is_added, then=told)
+        broker.transactions.add_or_verify(
+            transactional_id, producer, asked, is_added=is_added, then=told, in_force=self._append
+        )
 
-    def append(self) -> None:
-        """Appends what may be appended, and answers."""
+    def finish(self) -> None:
+        """Appends what may be appended if that is not done yet, and answers as soon as it may."""
         assert self._outcomes is not None
+        refused = {name: code for name, code in self._outcomes.items() if code}
+        if self._answer is None:
+            self._refused |= refused
+            self._append()
+        elif refused and not self.wait.is_complete:
+            self._take_back(self._answer, refused)
+        self._go_on()
+
+    def _append(self) -> None:
         try:
-            self._complete({name: code for name, code in self._outcomes.items() if code})
+            self._append_all()
         except Exception:
             log.exception("a transactional Produce failed: %.2000r", self._request)
+            self._answer = ProduceResponse(responses=[])
             self.wait.complete(ApiError(ErrorCode.UNKNOWN_SERVER_ERROR))
 
-    def _complete(self, refused: Outcomes) -> None:
+    def _append_all(self) -> None:
         version = self._context.api_version
-        responses = self._take_out(refused)
+        responses = self._take_out(self._refused)
         vouched = Vouched.ADDED if version >= ADDS_PARTITIONS_FROM else Vouched.VERIFIED
         appended, uncommitted = produce.append(self._broker, self._request, self._context, vouched)
-        if self._request.acks == 0:
-            self.wait.complete(None)
-            return
-        answer = ProduceResponse(responses=_merged(appended + responses))
+        self._answer = answer = ProduceResponse(responses=_merged(appended + responses))
         if uncommitted:
             timeout_ms = self._request.timeout_ms
-            produce.Acknowledgement(self._broker, answer, uncommitted, timeout_ms, self.wait.complete)
+            produce.Acknowledgement(self._broker, answer, uncommitted, timeout_ms, self._durable)
         else:
-            self.wait.complete(answer)
+            self._is_durable = True
+
+    def _durable(self, answer: ProduceResponse) -> None:
+        self._is_durable = True
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._is_durable and self._outcomes is not None:
+            self.wait.complete(None if self._request.acks == 0 else self._answer)
+
+    def _take_back(self, answer: ProduceResponse, refused: Outcomes) -> None:
+        """The coordinator could not make durable what it had let us write to: nobody may rely on that."""
+        version = self._context.api_version
+        by_id = self._broker.topics.by_id
+        for topic in answer.responses:
+            known = by_id.get(topic.topic_id) if version >= produce.TOPIC_IDS_FROM_VERSION else None
+            name = known.name if known is not None else topic.name
+            topic.partition_responses = [
+                one
+                if (code := refused.get((name, one.index))) is None or one.error_code
+                else produce.refuse_partition(one.index, *_told_to_producer(code, version))
+                for one in topic.partition_responses
+            ]
 
     def _take_out(self, refused: Outcomes) -> list[TopicProduceResponse]:
         """Takes the refused partitions out of the request; their answers."""

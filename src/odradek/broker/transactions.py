@@ -4,6 +4,7 @@ Partitions that take part are asked for through :meth:`Transactions.add_or_verif
 TxnOffsetCommit of this very broker: in a cluster it is where a request to the coordinator's broker goes out.
 """
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,31 +17,58 @@ from odradek.cluster.features import TRANSACTION_VERSION
 from odradek.cluster.image import ClusterImage
 from odradek.coordinator.settings import TransactionSettings
 from odradek.coordinator.step import Producer
-from odradek.coordinator.transactions.effects import Retry, TakeProducerId, WriteMarkers
+from odradek.coordinator.transactions.decisions import StillOpen
+from odradek.coordinator.transactions.effects import InForce, Retry, TakeProducerId, WriteMarkers
 from odradek.coordinator.transactions.shard import TransactionShard
 from odradek.coordinator.transactions.transaction import VERSION_2, TopicPartitionKey, Transaction
+from odradek.coordinator.transactions.writes import Restored
 from odradek.core.errors import ApiError, ErrorCode
 
 if TYPE_CHECKING:
     from odradek.broker.broker import Broker
     from odradek.broker.transactional_produce import ProduceQueue
 
+log = logging.getLogger("odradek.transactions")
+
 Outcomes = dict[TopicPartitionKey, ErrorCode]
 """What came of each partition that was to be added or verified."""
 
 
 class Told(NamedTuple):
-    """A token: whoever is owed an outcome, as a function."""
+    """A token: whoever is owed an outcome, as a function. ``in_force`` is called before, if that may be."""
 
     complete: Callable[[Any], None]
+    in_force: Callable[[], None] = lambda: None
 
 
 class TransactionRunner(ShardRunner[TransactionShard]):
     """One partition of ``__transaction_state`` and its machine."""
 
+    def start(self) -> None:
+        still_open = self._broker.transactions.still_open()
+        if still_open:
+            step = self.shard.restore(still_open, self.now())
+            if step is not None:
+                log.warning(
+                    "%s: a power cut took the states of transactions that had begun to be written, "
+                    "they are put back: %d records",
+                    self.partition.topic_partition,
+                    len(step.records),
+                )
+                self.perform(step)
+                if isinstance(step.write, Restored) and step.write.is_refused:
+                    # It is brought up again after a while: without them nobody must go on.
+                    self.unload()
+                    return
+        super().start()
+
     def perform_effect(self, effect: Any) -> None:
         if isinstance(effect, WriteMarkers):
             self._write_markers(effect.transaction)
+        elif isinstance(effect, InForce):
+            transaction = effect.transaction
+            if self.shard.transactions.get(transaction.transactional_id) is transaction:
+                effect.token.in_force()
         elif isinstance(effect, TakeProducerId):
             self._broker.producer_ids.take(
                 Taker(
@@ -91,6 +119,11 @@ class Transactions(Shards[TransactionRunner]):
         self._image = broker.image
         self.produce_queues: dict[int, ProduceQueue] = {}
         """By producer id: Produce requests that wait for :meth:`add_or_verify`."""
+        self.ahead: set[tuple[int, TopicPartitionKey]] = set()
+        """Producer ids that have written into partitions which their transactions may not name on disk yet:
+        what they write there is answered once the coordinator has said that they do."""
+        self._open_at_start: StillOpen | None = {} if broker.store.was_clean else None
+        """``None`` until all logs are recovered."""
         self._every(config.transaction_abort_timed_out_transaction_cleanup_interval_ms, self._abort_timed_out)
         self._every(config.transaction_remove_expired_transaction_cleanup_interval_ms, self._forget_expired)
 
@@ -107,6 +140,44 @@ class Transactions(Shards[TransactionRunner]):
         if TRANSACTIONS_TOPIC in before.topics and TRANSACTIONS_TOPIC not in image.topics:
             self.unload_all()
 
+    def _bring_up(self, index: int) -> TransactionRunner:
+        if self._open_at_start is None:
+            if self._broker.store.recovering.sizes:
+                # What is open in a partition may be all that is left of a transaction.
+                raise ApiError(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
+            self._open_at_start = _open_transactions(self._broker)
+            for producer, partitions in self._open_at_start.items():
+                self.ahead.update((producer.producer_id, name) for name in partitions)
+        return super()._bring_up(index)
+
+    def partition_came(self, partition: Partition) -> None:
+        """Brings it up, unless all have to wait for logs that are still being recovered."""
+        if self._open_at_start is not None or not self._broker.store.recovering.sizes:
+            super().partition_came(partition)
+
+    def still_open(self) -> StillOpen:
+        """What was open in the partitions when this broker came up after a crash, and is open still."""
+        return {
+            producer: frozenset(name for name in partitions if self._is_still_open(name, producer))
+            for producer, partitions in (self._open_at_start or {}).items()
+        }
+
+    def _is_still_open(self, name: TopicPartitionKey, producer: Producer) -> bool:
+        partition = self._broker.topics.partition(*name)
+        try:
+            return partition is not None and partition.log.producers.has_open(*producer)
+        except ApiError:
+            return False
+
+    def is_open(self, partition: Partition, producer: Producer) -> bool:
+        """Whether the producer has a transaction open in ``partition`` that names it, on disk. Raises
+        :class:`ApiError`."""
+        if self._open_at_start is None:
+            return False
+        if self.ahead and (producer.producer_id, (partition.topic.name, partition.index)) in self.ahead:
+            return False
+        return partition.log.producers.has_open(*producer)
+
     def add_or_verify(
         self,
         transactional_id: str,
@@ -115,13 +186,21 @@ class Transactions(Shards[TransactionRunner]):
         *,
         is_added: bool,
         then: Callable[[Outcomes], None],
+        in_force: Callable[[], None] = lambda: None,
     ) -> None:
         """Makes ``partitions`` part of the producer's transaction, or only asks whether they are; ``then``
-        is called when that is durable, or with why it is refused."""
+        is called when that is durable, or with why it is refused. ``in_force`` may be called before: the
+        partitions can be written to already, but nobody may be told so before ``then``."""
         wanted = frozenset(partitions)
 
         def told(outcome: ErrorCode) -> None:
+            if not outcome and is_added and self.ahead:
+                self.ahead.difference_update([(producer.producer_id, name) for name in wanted])
             then(dict.fromkeys(wanted, outcome))
+
+        def ahead() -> None:
+            self.ahead.update([(producer.producer_id, name) for name in wanted])
+            in_force()
 
         try:
             if not transactional_id:
@@ -134,9 +213,10 @@ class Transactions(Shards[TransactionRunner]):
                         producer,
                         wanted,
                         VERSION_2,
-                        Told(told),
+                        Told(told, ahead),
                         runner.now(),
                         patience_ms=self.patience_ms,
+                        is_ahead=True,
                     )
                 )
                 return
@@ -165,3 +245,20 @@ class Transactions(Shards[TransactionRunner]):
     def _forget_expired(self) -> None:
         for runner in self.ready_runners():
             runner.perform(runner.shard.expire(runner.now()))
+
+
+def _open_transactions(broker: "Broker") -> StillOpen:
+    """What recovery has found open in the partitions."""
+    found: dict[Producer, set[TopicPartitionKey]] = {}
+    for topic in broker.topics.by_name.values():
+        for partition in topic.partitions:
+            if partition.log.log_end_offset == 0:
+                continue
+            try:
+                producers = partition.log.producers
+            except ApiError:
+                continue  # offline: nobody can go on with it
+            for producer_id in producers.open.values():
+                producer = Producer(producer_id, producers.by_id[producer_id].epoch)
+                found.setdefault(producer, set()).add((topic.name, partition.index))
+    return {producer: frozenset(partitions) for producer, partitions in found.items()}

@@ -5,6 +5,7 @@ TRANSACTION_ABORTABLE, v5 the group's partition is added to the transaction by t
 clients must have added it by AddOffsetsToTxn, which is verified.
 """
 
+import logging
 from typing import TYPE_CHECKING
 
 from odradek.broker.offset_commit import existing_topics
@@ -31,6 +32,8 @@ from odradek.protocol.generated.txn_offset_commit import (
 if TYPE_CHECKING:
     from odradek.broker.broker import Broker
 
+log = logging.getLogger("odradek.transactions")
+
 _LOADING_FROM = 2
 _ABORTABLE_FROM = 4
 _ADDS_PARTITIONS_FROM = 5
@@ -52,7 +55,8 @@ def handle(
 
 
 class _Commit:
-    """One request on its way: first to the transaction coordinator, then to the group."""
+    """One request on its way: first to the transaction coordinator, then to the group; or to both at once, if
+    the coordinator lets it, and then it is answered when what both wrote is durable."""
 
     def __init__(
         self,
@@ -72,6 +76,11 @@ class _Commit:
         self._response = response
         self._version = version
         self._wait = wait
+        self._is_vouched_for = False
+        """The coordinator has the group's partition in the transaction, on disk."""
+        self._is_written = False
+        self._written: OffsetCommitResponse | None = None
+        """What is to be answered, once the offsets are durable."""
 
     def start(self) -> None:
         broker, request = self._broker, self._request
@@ -85,12 +94,12 @@ class _Commit:
             return
         is_added = self._version >= _ADDS_PARTITIONS_FROM
         try:
-            is_open = partition.log.producers.has_open(*self._producer)
+            is_open = broker.transactions.is_open(partition, self._producer)
         except ApiError as error:
             self._refuse(coordinator_error(error.code))
             return
         if is_open or not (is_added or broker.config.transaction_partition_verification_enable):
-            self._write()
+            self._vouched_for()
             return
         name: TopicPartitionKey = (OFFSETS_TOPIC, index)
 
@@ -99,25 +108,46 @@ class _Commit:
             if code:
                 self._refuse(_told_to_producer(code, self._version))
             else:
-                self._write()
+                self._vouched_for()
 
         broker.transactions.add_or_verify(
-            request.transactional_id, self._producer, [name], is_added=is_added, then=told
+            request.transactional_id,
+            self._producer,
+            [name],
+            is_added=is_added,
+            then=told,
+            in_force=self._write,
         )
 
+    def _vouched_for(self) -> None:
+        self._is_vouched_for = True
+        if self._is_written:
+            self._go_on()
+        else:
+            self._write()
+
     def _write(self) -> None:
+        self._is_written = True
+
         def told(response: OffsetCommitResponse) -> None:
-            self._wait.complete(_answer(response, self._version))
+            self._written = response
+            self._go_on()
 
         try:
             runner = self._broker.groups.runner(self._request.group_id)
             step = runner.shard.commit_transactional_offsets(
                 self._commit, self._topics, self._producer, self._response, Told(told), runner.now()
             )
+            runner.perform(step)
         except ApiError as error:
             self._refuse(error.code)
-            return
-        runner.perform(step)
+        except Exception:
+            log.exception("offsets could not be committed in a transaction: %.2000r", self._request)
+            self._wait.complete(ApiError(ErrorCode.UNKNOWN_SERVER_ERROR))
+
+    def _go_on(self) -> None:
+        if self._is_vouched_for and self._written is not None:
+            self._wait.complete(_answer(self._written, self._version))
 
     def _refuse(self, code: ErrorCode) -> None:
         answer = _answer(self._response, self._version)
@@ -125,14 +155,17 @@ class _Commit:
             code = ErrorCode.COORDINATOR_NOT_AVAILABLE
         known = {topic.name: topic for topic in answer.topics}
         for topic in self._topics:
-            refused = [
-                TxnOffsetCommitResponsePartition(partition_index=one.partition_index, error_code=code)
-                for one in topic.partitions
-            ]
-            if topic.name in known:
-                known[topic.name].partitions.extend(refused)
-            else:
-                answer.topics.append(TxnOffsetCommitResponseTopic(name=topic.name, partitions=refused))
+            told = known.get(topic.name)
+            if told is None:
+                told = TxnOffsetCommitResponseTopic(name=topic.name, partitions=[])
+                answer.topics.append(told)
+            results = {result.partition_index: result for result in told.partitions}
+            for one in topic.partitions:
+                result = results.get(one.partition_index)
+                if result is None:
+                    result = TxnOffsetCommitResponsePartition(partition_index=one.partition_index)
+                    told.partitions.append(result)
+                result.error_code = result.error_code or code
         self._wait.complete(answer)
 
 

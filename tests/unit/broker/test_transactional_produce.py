@@ -33,19 +33,61 @@ def end_offset(producer: TransactionalProducer, partition: int = 0) -> int:
     return found.log.log_end_offset
 
 
-def test_nothing_is_appended_before_the_coordinator_has_the_partition_on_disk(
+def flush_once(producer: TransactionalProducer) -> None:
+    broker = producer.harness.broker
+    flush = broker.begin_flush()
+    assert flush is not None
+    flush.run()
+    broker.finish_flush(flush)
+
+
+def test_the_first_batch_and_the_state_that_names_its_partition_share_a_flush(
     producer: TransactionalProducer,
 ) -> None:
     pending = producer.send_produce(0, b"a")
-    assert (end_offset(producer), producer.state) == (0, "Ongoing")
-    flush = producer.harness.broker.begin_flush()
+    assert (end_offset(producer), producer.state) == (1, "Ongoing")
+    assert not pending.is_answered
+    flush_once(producer)
+    assert produced(pending.response()) == (0, 0)
+    assert not producer.harness.broker.transactions.ahead
+
+
+def test_behind_an_end_of_version_1_nothing_is_appended_before_the_coordinator_has_the_partition_on_disk(
+    producer: TransactionalProducer,
+) -> None:
+    """Its marker has the epoch that the next transaction has, and may be written again after a crash."""
+    producer.produce(0, b"a")
+    producer.end(version=4)
+    pending = producer.send_produce(1, b"b")
+    assert end_offset(producer) == 2
+    flush_once(producer)
+    assert (end_offset(producer), pending.is_answered) == (3, False)
+    flush_once(producer)
+    assert produced(pending.response()) == (0, 2)
+
+
+def test_what_the_coordinator_cannot_make_durable_is_not_acknowledged(
+    producer: TransactionalProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = producer.harness.broker
+    states = broker.topics.partition("__transaction_state", 0)
+    assert states is not None
+    pending = producer.send_produce(0, b"a")
+    flush = broker.begin_flush()
     assert flush is not None
     flush.run()
-    producer.harness.broker.finish_flush(flush)
+    assert flush.ticket is not None
+    for item in flush.ticket.items:
+        if item.log is states.log:
+            item.error = OSError(errno.EIO, "a test")
+    broker.finish_flush(flush)
     assert end_offset(producer) == 1
-    assert not pending.is_answered
-    producer.harness.flush()
-    assert produced(pending.response()) == (0, 0)
+    assert produced(pending.response()) == (ErrorCode.NOT_ENOUGH_REPLICAS, -1)
+    # it is in the log, and must not be taken for acknowledged when it comes again
+    assert produced(producer.harness.call(producer.produce_request(0, b"a"), 12)) == (
+        ErrorCode.NOT_ENOUGH_REPLICAS,
+        -1,
+    )
 
 
 def test_what_follows_is_appended_at_once(producer: TransactionalProducer) -> None:

@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from odradek.protocol.generated.txn_offset_commit import (
 )
 
 from .harness import Harness
-from .transaction_client import TransactionalProducer, committed_offset, create_topic
+from .transaction_client import TransactionalProducer, committed, committed_offset, create_topic
 
 
 @pytest.fixture
@@ -157,3 +158,33 @@ def test_members_of_a_consumer_group(producer: TransactionalProducer) -> None:
     assert producer.commit_offset(6) == 0
     producer.end()
     assert committed_offset(producer.harness) == (0, 6)
+
+
+def test_offsets_and_the_state_that_names_their_partition_share_a_flush(
+    producer: TransactionalProducer,
+) -> None:
+    broker = producer.harness.broker
+    pending = producer.send_offset(5)
+    flush = broker.begin_flush()
+    assert flush is not None
+    flush.run()
+    assert not pending.is_answered
+    broker.finish_flush(flush)
+    assert committed(pending.response()) == 0
+
+
+def test_offsets_are_not_acknowledged_without_the_state(producer: TransactionalProducer) -> None:
+    broker = producer.harness.broker
+    states = broker.topics.partition("__transaction_state", 0)
+    assert states is not None
+    pending = producer.send_offset(5)
+    flush = broker.begin_flush()
+    assert flush is not None
+    flush.run()
+    assert flush.ticket is not None
+    for item in flush.ticket.items:
+        if item.log is states.log:
+            item.error = OSError(errno.EIO, "a test")
+    broker.finish_flush(flush)
+    assert committed(pending.response()) == ErrorCode.NOT_COORDINATOR
+    assert producer.commit_offset(5) == ErrorCode.NOT_COORDINATOR

@@ -142,13 +142,19 @@ class TransactionalProducer:
 
     def commit_offset(self, offset: int, version: int = 5, **fields: Any) -> int:
         """TxnOffsetCommit of partition 0 for group g → its error code."""
+        return committed(self.harness.call(self.offset_request(offset, **fields), version))
+
+    def send_offset(self, offset: int) -> Pending:
+        return self.harness.send(self.offset_request(offset), 5)
+
+    def offset_request(self, offset: int, **fields: Any) -> TxnOffsetCommitRequest:
         partition = TxnOffsetCommitRequestPartition(
             partition_index=fields.pop("partition", 0),
             committed_offset=offset,
             committed_leader_epoch=-1,
             committed_metadata="",
         )
-        request = TxnOffsetCommitRequest(
+        return TxnOffsetCommitRequest(
             **{
                 "transactional_id": self.transactional_id,
                 "group_id": "g",
@@ -158,8 +164,6 @@ class TransactionalProducer:
                 **fields,
             }
         )
-        (topic,) = self.harness.call(request, version).topics
-        return int(topic.partitions[0].error_code)
 
     def describe(self) -> TransactionState:
         (state,) = self.harness.call(
@@ -177,6 +181,12 @@ def produced(response: Any) -> tuple[int, int]:
     (topic,) = response.responses
     (partition,) = topic.partition_responses
     return partition.error_code, partition.base_offset
+
+
+def committed(response: Any) -> int:
+    (topic,) = response.topics
+    (partition,) = topic.partitions
+    return int(partition.error_code)
 
 
 def create_topic(harness: Harness, partitions: int = 1, **configs: str) -> None:

@@ -5,6 +5,7 @@ Source: ``TransactionCoordinator.prepareInitProducerIdTransit``, ``endTransactio
 Kafka 4.3 gave them.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from odradek.coordinator.step import Producer
@@ -20,6 +21,9 @@ from odradek.coordinator.transactions.transaction import (
     new_transaction,
 )
 from odradek.core.errors import ApiError, ErrorCode
+
+StillOpen = Mapping[Producer, frozenset[TopicPartitionKey]]
+"""Under which producer ids and epochs transactions are open in which partitions."""
 
 
 class NeedsProducerIdError(Exception):
@@ -174,6 +178,21 @@ def fence(transaction: Transaction, server_version: int, fresh_id: int | None, n
     if transaction.is_exhausted and server_version >= VERSION_2:
         next_id = _fresh(fresh_id)
     return transaction.fenced(server_version, next_id, now_ms)
+
+
+def restore(transaction: Transaction, still_open: StillOpen, now_ms: int) -> list[Transaction]:
+    """The moves that a power cut took from the log, though what was written because of them is still there:
+    open in partitions, under the producer's current epoch, and in no transaction. Nobody wrote under that
+    epoch while the transaction before was being ended, so that one's markers are all there."""
+    moves = []
+    if transaction.state in PREPARED and transaction.is_distinct:
+        transaction = transaction.completed(now_ms)
+        moves.append(transaction)
+    elif transaction.state in PREPARED or not transaction.is_distinct:
+        return []
+    written = still_open.get(Producer(transaction.producer_id, transaction.epoch), frozenset())
+    lost = written - transaction.partitions
+    return [*moves, transaction.added(lost, now_ms, VERSION_2)] if lost else []
 
 
 def _check_same_end(transaction: Transaction, request: Ending) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from odradek.coordinator.step import Now, Producer, Step
+from odradek.coordinator.step import Now, Producer, Step, Token
 from odradek.coordinator.transactions.transaction import NO_EPOCH, NO_PRODUCER_ID, Transaction
 from odradek.core.errors import ErrorCode
 
@@ -25,6 +25,14 @@ class TakeProducerId(NamedTuple):
 class WriteMarkers(NamedTuple):
     """Effect: write the end of this transaction into its partitions, then perform ``shard.marked(self)``."""
 
+    transaction: Transaction
+
+
+class InForce(NamedTuple):
+    """Effect: if ``transaction`` is what the shard knows now, as its record was not refused, tell ``token``
+    that the partitions may be written to already. What is answered waits for the record, too."""
+
+    token: Token
     transaction: Transaction
 
 

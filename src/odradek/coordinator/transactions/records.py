@@ -7,7 +7,7 @@ Source: ``TransactionLog``, ``TransactionCoordinatorRecordSerde``.
 from functools import lru_cache
 
 from odradek.coordinator.step import RecordBytes
-from odradek.coordinator.transactions.transaction import NO_EPOCH, State, Transaction
+from odradek.coordinator.transactions.transaction import NO_EPOCH, VERSION_2, State, Transaction
 from odradek.protocol.generated.transaction_log import (
     PartitionsSchema,
     TransactionLogKey,
@@ -98,4 +98,5 @@ def read_value(transactional_id: str, raw: bytes) -> Transaction:
         started_ms=value.transaction_start_timestamp_ms,
         updated_ms=value.transaction_last_update_timestamp_ms,
         version=value.client_transaction_version,
+        is_distinct=state is State.EMPTY or value.client_transaction_version >= VERSION_2,
     )

@@ -9,6 +9,9 @@ An end takes three steps: the record that decides it (Prepare…), once that is 
 partitions, once those are durable the record that closes it (Complete…). A crash in between leaves Prepare…
 in the log: the markers are written again when it is loaded, which changes nothing where they are already.
 
+Partitions may be written to as soon as the record that names them is appended (:class:`InForce`); what a
+power cut then takes of such records alone, :meth:`TransactionShard.restore` puts back.
+
 Source: ``TransactionCoordinator``, ``TransactionStateManager``.
 """
 
@@ -18,8 +21,19 @@ from typing import NamedTuple
 from odradek.coordinator.settings import TransactionSettings
 from odradek.coordinator.step import Now, Producer, Step, TimerKey, Token
 from odradek.coordinator.transactions import decisions, records
-from odradek.coordinator.transactions.decisions import Ending, Initialization, NeedsProducerIdError
-from odradek.coordinator.transactions.effects import Initialized, Retry, TakeProducerId, WriteMarkers
+from odradek.coordinator.transactions.decisions import (
+    Ending,
+    Initialization,
+    NeedsProducerIdError,
+    StillOpen,
+)
+from odradek.coordinator.transactions.effects import (
+    InForce,
+    Initialized,
+    Retry,
+    TakeProducerId,
+    WriteMarkers,
+)
 from odradek.coordinator.transactions.transaction import (
     PREPARED,
     SETTLED,
@@ -32,6 +46,7 @@ from odradek.coordinator.transactions.writes import (
     COMPLETE,
     Forgotten,
     Moved,
+    Restored,
     answer,
     refusal,
     when_durable,
@@ -115,9 +130,13 @@ class TransactionShard:
         now: Now,
         *,
         patience_ms: int = 0,
+        is_ahead: bool = False,
     ) -> Step:
         """Partitions that are about to be written to. While the last transaction is being ended the request
-        waits for up to ``patience_ms``, then it is told CONCURRENT_TRANSACTIONS."""
+        waits for up to ``patience_ms``, then it is told CONCURRENT_TRANSACTIONS.
+
+        With ``is_ahead`` they may be written to before the outcome is durable, if a power cut that keeps only
+        what was written does no harm: see :meth:`restore`. Then there is an :class:`InForce`."""
         transaction = self.transactions.get(transactional_id)
         try:
             transaction = decisions.check_producer(transaction, producer)
@@ -125,14 +144,21 @@ class TransactionShard:
             if error.code is ErrorCode.CONCURRENT_TRANSACTIONS and patience_ms > 0:
 
                 def again(later: Now) -> Step:
-                    return self.add_partitions(transactional_id, producer, partitions, version, token, later)
+                    return self.add_partitions(
+                        transactional_id, producer, partitions, version, token, later, is_ahead=is_ahead
+                    )
 
                 parked = _Parked(producer, token, again, error.code)
                 return self._park(transactional_id, parked, now.monotonic_ms + patience_ms)
             return answer(token, error.code)
         if transaction.state is State.ONGOING and partitions <= transaction.partitions:
-            return when_durable(token, ErrorCode.NONE)
-        return self._write(transaction.added(partitions, now.wall_ms, version), token, ErrorCode.NONE)
+            step = when_durable(token, ErrorCode.NONE)
+        else:
+            transaction = transaction.added(partitions, now.wall_ms, version)
+            step = self._write(transaction, token, ErrorCode.NONE)
+        if is_ahead and transaction.is_distinct and self._level() >= VERSION_2:
+            step.effects = [InForce(token, transaction)]
+        return step
 
     def verify_partitions(
         self, transactional_id: str, producer: Producer, partitions: frozenset[TopicPartitionKey]
@@ -244,6 +270,22 @@ class TransactionShard:
     def replay_marker(self, producer_id: int, is_commit: bool) -> None:
         """Nobody writes here in transactions."""
 
+    def restore(self, still_open: StillOpen, now: Now) -> Step | None:
+        """After the replay, and before :meth:`loaded`: states that a power cut took although partitions had
+        been written to because of them are put back, from what is open there. Nobody was told, but whoever
+        wrote may go on. ``None`` when none is missing; when it is refused, nobody may be served."""
+        step = Step()
+        restored: list[Transaction] = []
+        for transaction in self.transactions.values():
+            moves = decisions.restore(transaction, still_open, now.wall_ms)
+            step.records += [records.record(moved, self._level()) for moved in moves]
+            # Level 0 has no place for it: see _write.
+            restored += [moved._replace(is_distinct=False) for moved in moves[-1:]]
+        if not restored:
+            return None
+        step.write = Restored(self, restored)
+        return step
+
     def loaded(self, now: Now) -> Step:
         """After the replay: ends that were decided are carried out."""
         step = Step()
@@ -268,7 +310,10 @@ class TransactionShard:
 
     def _write(self, moved: Transaction, token: Token | None = None, outcome: object = None) -> Step:
         step = Step()
-        step.records = [records.record(moved, self._level())]
+        level = self._level()
+        if moved.is_distinct and level < records.FLEXIBLE_FROM_LEVEL:
+            moved = moved._replace(is_distinct=False)  # the record does not tell
+        step.records = [records.record(moved, level)]
         step.write = Moved(self, moved, token, outcome)
         return step
 

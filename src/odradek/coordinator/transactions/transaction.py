@@ -83,6 +83,10 @@ class Transaction(NamedTuple):
     when the markers are written, if the epochs of ``producer_id`` are used up. ``version`` is the
     transaction version of whoever made the last move. Times in milliseconds of the wall clock;
     ``started_ms`` is -1 before the first partition.
+
+    ``is_distinct``: what is written now cannot be taken for part of the transaction before, whose markers
+    a restart may write again, as version 2 ended that one, or an InitProducerId came in between. Not in the
+    log, which tells it but for what came before version 2 (then it is no).
     """
 
     transactional_id: str
@@ -97,6 +101,7 @@ class Transaction(NamedTuple):
     started_ms: int
     updated_ms: int
     version: int
+    is_distinct: bool
 
     @property
     def is_exhausted(self) -> bool:
@@ -130,6 +135,7 @@ class Transaction(NamedTuple):
             timeout_ms=timeout_ms,
             partitions=frozenset(),
             started_ms=-1,
+            is_distinct=True,
         )
 
     def added(self, partitions: frozenset[TopicPartitionKey], now_ms: int, version: int) -> "Transaction":
@@ -140,6 +146,7 @@ class Transaction(NamedTuple):
             version,
             partitions=self.partitions | partitions,
             started_ms=self.started_ms if self.state is State.ONGOING else now_ms,
+            is_distinct=self.is_distinct and version >= VERSION_2,
         )
 
     def ended(self, *, is_commit: bool, version: int, next_producer_id: int, now_ms: int) -> "Transaction":
@@ -158,6 +165,7 @@ class Transaction(NamedTuple):
             epoch=min(self.epoch + 1, LAST_EPOCH) if is_bumped else self.epoch,
             last_epoch=self.epoch if is_bumped else self.last_epoch,
             next_producer_id=next_producer_id,
+            is_distinct=is_bumped,
         )
 
     def fenced(self, server_version: int, next_producer_id: int, now_ms: int) -> "Transaction":
@@ -170,6 +178,7 @@ class Transaction(NamedTuple):
             epoch=min(self.epoch + 1, LAST_EPOCH),
             # Before version 2 nobody may come back after being fenced.
             last_epoch=self.epoch if server_version >= VERSION_2 else NO_EPOCH,
+            is_distinct=server_version >= VERSION_2,
         )
 
     def completed(self, now_ms: int) -> "Transaction":
@@ -198,4 +207,5 @@ def new_transaction(transactional_id: str, producer_id: int, timeout_ms: int, no
         started_ms=-1,
         updated_ms=now_ms,
         version=0,
+        is_distinct=True,
     )

@@ -51,6 +51,27 @@ class Moved:
         return step
 
 
+class Restored:
+    """States that a power cut had taken, written again; ``is_refused`` when the disk does not take them."""
+
+    __slots__ = ("is_refused", "restored", "shard")
+
+    def __init__(self, shard: Store, restored: list[Transaction]) -> None:
+        self.shard = shard
+        self.restored = restored
+        self.is_refused = False
+
+    def appended(self, base_offset: int) -> None:
+        for transaction in self.restored:
+            self.shard.transactions[transaction.transactional_id] = transaction
+
+    def durable(self, now: Now) -> None:
+        return None
+
+    def refused(self, code: ErrorCode, now: Now) -> None:
+        self.is_refused = True
+
+
 class Forgotten:
     """Tombstones of ids that expired."""
 

@@ -14,7 +14,7 @@ DOWN_MS = 400
 class Chaos:
     """Does harm until the simulation ends; the seed decides which kinds, so that each has runs of its own."""
 
-    def __init__(self, world: "Simulation") -> None:
+    def __init__(self, world: "Simulation", *, only_power_cuts: bool = False) -> None:
         self._world = world
         self._node = world.node
         self._rng = world.rng
@@ -30,7 +30,11 @@ class Chaos:
             self._fill_disk,
             self._short_calls,
         ]
-        self._kinds = [kind for kind in every if self._rng.random() < 0.5] or [self._cut_power]
+        if only_power_cuts:
+            self._kinds = [self._cut_power, self._cut_power, self._cut_power, self._write_back]
+        else:
+            self._kinds = [kind for kind in every if self._rng.random() < 0.5] or [self._cut_power]
+        self._longest_peace_ms = 600 if only_power_cuts else 2_000
         self._until_ms = dict[str, float]()
         self._failing: tuple[str, ...] = ()
 
@@ -38,7 +42,7 @@ class Chaos:
         world = self._world
         world.trace.note("chaos", " ".join(kind.__name__.strip("_") for kind in self._kinds))
         while not world.is_ending:
-            await world.loop.sleep(self._rng.randint(50, 2_000))
+            await world.loop.sleep(self._rng.randint(50, self._longest_peace_ms))
             if not world.is_ending:
                 self._rng.choice(self._kinds)()
 

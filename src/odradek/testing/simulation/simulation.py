@@ -38,7 +38,8 @@ class Simulation:
     """A run from one seed: ``Simulation(seed).run()``. Each object runs once.
 
     ``run_ms`` is how long there is harm, in simulated time; ``overrides`` are broker keys; ``transactions``
-    adds transactional producers and readers of what is committed.
+    adds transactional producers and readers of what is committed; with ``only_power_cuts`` there is no other
+    harm, and more often.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Simulation:
         run_ms: int = RUN_MS,
         overrides: Mapping[str, str] | None = None,
         transactions: bool = False,
+        only_power_cuts: bool = False,
     ) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
@@ -78,7 +80,7 @@ class Simulation:
         self.is_ending = False
         self._run_ms = run_ms
         self._with_transactions = transactions
-        self._chaos = Chaos(self)
+        self._chaos = Chaos(self, only_power_cuts=only_power_cuts)
         self._is_over = False
 
     def run(self) -> Result:

@@ -41,7 +41,8 @@ class TransactionRecord:
 
 
 class TransactionalProducer(Client):
-    """One transaction after the other over the partitions of one topic."""
+    """One transaction after the other over the partitions of one topic, as clients of either version of
+    transactions do it; sometimes one becomes a client of the other version, as after an upgrade."""
 
     def __init__(self, world: "Simulation", name: str, topic: TopicInfo) -> None:
         super().__init__(world, name)
@@ -49,6 +50,7 @@ class TransactionalProducer(Client):
         self._producer_id = self._epoch = -1
         self._sequences: dict[int, int] = {}
         self._number = 0
+        self._is_version_2 = self.rng.random() < 0.6
 
     async def run(self) -> None:
         while not self.world.is_ending:
@@ -86,14 +88,17 @@ class TransactionalProducer(Client):
 
     async def _transaction(self) -> None:
         self._number += 1
+        if self.rng.random() < 0.1:
+            self._is_version_2 = not self._is_version_2
         name = f"{self.name}.{self._number}"
         record = self.world.transactions[name] = TransactionRecord()
         every = range(self._topic.partitions)
         partitions = self.rng.sample(every, self.rng.randint(1, len(every)))
-        if not await self._write(name, record, partitions):
+        is_whole = await self._write(name, record, partitions)
+        if not is_whole and not (self._is_version_2 and self.rng.random() < 0.7):
             self._producer_id = -1
             return
-        is_commit = self.rng.random() < 0.7
+        is_commit = is_whole and self.rng.random() < 0.7
         record.outcome = ASKED if is_commit else NEVER
         request = EndTxnRequest(
             transactional_id=self.name,
@@ -101,7 +106,7 @@ class TransactionalProducer(Client):
             producer_epoch=self._epoch,
             committed=is_commit,
         )
-        code = await self._settled(request, 4, lambda answer: answer.error_code)
+        code = await self._settled(request, 5 if self._is_version_2 else 4, self._take_end)
         self.note(f"{name} {'commit' if is_commit else 'abort'}: {ErrorCode(code).name}")
         if code:
             self._producer_id = -1
@@ -109,15 +114,16 @@ class TransactionalProducer(Client):
             record.outcome = COMMITTED
             self.history.count("transactions")
 
+    def _take_end(self, answer: Any) -> int:
+        """The error code of an EndTxn; with version 5 comes who the producer is from now on."""
+        if answer.error_code == 0 and self._is_version_2:
+            self._producer_id, self._epoch = answer.producer_id, answer.producer_epoch
+            self._sequences.clear()
+        return int(answer.error_code)
+
     async def _write(self, name: str, record: TransactionRecord, partitions: list[int]) -> bool:
         """Whether all of it was acknowledged."""
-        add = AddPartitionsToTxnRequest(
-            v3_and_below_transactional_id=self.name,
-            v3_and_below_producer_id=self._producer_id,
-            v3_and_below_producer_epoch=self._epoch,
-            v3_and_below_topics=[AddPartitionsToTxnTopic(name=self._topic.name, partitions=partitions)],
-        )
-        if await self._settled(add, 3, _first_code):
+        if not self._is_version_2 and not await self._add(partitions):
             return False
         for _ in range(self.rng.randint(1, 4)):
             partition = self.rng.choice(partitions)
@@ -126,6 +132,15 @@ class TransactionalProducer(Client):
             if self.rng.random() < 0.2:
                 await self.loop.sleep(self.rng.random() * 500)
         return True
+
+    async def _add(self, partitions: list[int]) -> bool:
+        add = AddPartitionsToTxnRequest(
+            v3_and_below_transactional_id=self.name,
+            v3_and_below_producer_id=self._producer_id,
+            v3_and_below_producer_epoch=self._epoch,
+            v3_and_below_topics=[AddPartitionsToTxnTopic(name=self._topic.name, partitions=partitions)],
+        )
+        return await self._settled(add, 3, _first_code) == 0
 
     async def _produce(self, name: str, record: TransactionRecord, partition: int) -> bool:
         first, count = record.counts.get(partition, 0), self.rng.randint(1, 3)
@@ -150,7 +165,8 @@ class TransactionalProducer(Client):
                 transactional_id=self.name, acks=-1, timeout_ms=TIMEOUT_MS, topic_data=topics
             )
             try:
-                code = (await self.call(request, 11)).responses[0].partition_responses[0].error_code
+                answer = await self.call(request, 12 if self._is_version_2 else 11)
+                code = answer.responses[0].partition_responses[0].error_code
             except Disconnected:
                 continue
             if code == 0:

@@ -1,0 +1,182 @@
+"""A power cut keeps what was written to partitions and takes the states that name them, which were written
+before, but to another file: what is open is put back into its transaction."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from odradek.core.errors import ApiError, ErrorCode
+from odradek.protocol.generated.find_coordinator import FindCoordinatorRequest
+from odradek.storage.jobs import JobQueue
+from odradek.storage.log import Log
+
+from .harness import Harness
+from .transaction_client import TransactionalProducer, committed_offset, create_topic, read
+
+RETRIED = (ErrorCode.NOT_ENOUGH_REPLICAS, ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.KAFKA_STORAGE_ERROR)
+STATES = "__transaction_state-0/00000000000000000000.log"
+
+
+@pytest.fixture
+def producer(tmp_path: Path) -> TransactionalProducer:
+    harness = Harness(tmp_path, transaction_state_log_num_partitions="1", offsets_topic_num_partitions="1")
+    create_topic(harness, 2)
+    harness.call(FindCoordinatorRequest(coordinator_keys=["g"]), 6)
+    producer = TransactionalProducer(harness)
+    producer.init()
+    return producer
+
+
+def lose_states(producer: TransactionalProducer, work: Callable[[], object]) -> None:
+    """Does ``work``; then there is a power cut that takes all states written meanwhile, and nothing else."""
+    harness = producer.harness
+    states = harness.folder / STATES
+    partition = harness.broker.topics.partition("__transaction_state", 0)
+    assert partition is not None
+    size = partition.log.active.size
+    work()
+    harness.broker.close(is_clean=False)
+    with states.open("r+b") as file:
+        file.truncate(size)
+    harness.start()
+
+
+def flush_once(harness: Harness) -> None:
+    flush = harness.broker.begin_flush()
+    assert flush is not None
+    flush.run()
+    harness.broker.finish_flush(flush)
+
+
+def test_a_batch_whose_state_is_lost_belongs_to_the_transaction_again(
+    producer: TransactionalProducer,
+) -> None:
+    lose_states(producer, lambda: producer.send_produce(0, b"a"))
+    assert producer.state == "Ongoing"
+    # whoever sent it was not answered, and sends it again
+    assert producer.produce(0, b"a") == (0, 0)
+    assert producer.produce(0, b"b", partition=1) == (0, 0)
+    assert producer.end() == 0
+    assert (read(producer.harness), read(producer.harness, 1)) == ([b"a"], [b"b"])
+
+
+def test_a_state_that_names_other_partitions_gets_the_one_that_it_lost(
+    producer: TransactionalProducer,
+) -> None:
+    producer.produce(0, b"b", partition=1)
+    lose_states(producer, lambda: producer.send_produce(0, b"a"))
+    assert [topic.partitions for topic in producer.describe().topics] == [[0, 1]]
+    assert producer.end(False) == 0
+    assert producer.produce(0, b"c") == (0, 2)
+    assert producer.end() == 0
+    assert (read(producer.harness), read(producer.harness, 1)) == ([b"c"], [])
+
+
+def test_who_wrote_it_does_not_come_back(producer: TransactionalProducer) -> None:
+    lose_states(producer, lambda: producer.send_produce(0, b"a"))
+    producer.harness.advance(0)
+    producer.harness.advance(120_000)
+    producer.harness.flush()
+    assert producer.state == "CompleteAbort"
+    assert read(producer.harness) == []
+
+
+def test_a_new_producer_comes(producer: TransactionalProducer) -> None:
+    lose_states(producer, lambda: producer.send_produce(0, b"a"))
+    assert producer.init() == ErrorCode.CONCURRENT_TRANSACTIONS
+    producer.harness.flush()
+    assert producer.init() == 0
+    producer.produce(0, b"b")
+    assert producer.end() == 0
+    assert read(producer.harness) == [b"b"]
+
+
+def test_offsets_whose_state_is_lost(producer: TransactionalProducer) -> None:
+    harness = producer.harness
+    producer.produce(0, b"a")
+    producer.end()
+    lose_states(producer, lambda: producer.send_offset(5))
+    assert [topic.topic for topic in producer.describe().topics] == ["__consumer_offsets"]
+    assert committed_offset(harness, stable=True) == (ErrorCode.UNSTABLE_OFFSET_COMMIT, -1)
+    assert producer.commit_offset(6) == 0
+    assert producer.end() == 0
+    assert committed_offset(harness, stable=True) == (0, 6)
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_the_end_of_the_transaction_before_is_not_taken_for_that_of_the_next(
+    producer: TransactionalProducer, committed: bool
+) -> None:
+    """Its Complete… is lost, too: what is left says that its markers are to be written."""
+    harness = producer.harness
+    producer.produce(0, b"a")
+    pending = harness.send(producer.end_request(committed), 5)
+    flush_once(harness)
+    assert pending.response().error_code == 0
+
+    def go_on() -> None:
+        flush_once(harness)  # the markers; then it is complete
+        producer.epoch += 1
+        producer.send_produce(0, b"b")
+
+    lose_states(producer, go_on)
+    assert producer.state == "Ongoing"
+    harness.flush()
+    seen = [b"a"] if committed else []
+    assert read(harness) == seen
+    assert producer.produce(0, b"b") == (0, 2)
+    assert producer.end(False) == 0
+    assert read(harness) == seen
+
+
+def test_while_it_cannot_be_put_back_nobody_is_served(
+    producer: TransactionalProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness = producer.harness
+    append = Log.append
+    lose_states(producer, lambda: producer.send_produce(0, b"a"))
+
+    def full(log: Log, *arguments: object, **options: object) -> object:
+        if log.topic_partition.topic == "__transaction_state":
+            raise ApiError(ErrorCode.KAFKA_STORAGE_ERROR)
+        return append(log, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Log, "append", full)
+    assert producer.produce(0, b"a")[0] == ErrorCode.NOT_ENOUGH_REPLICAS
+    assert producer.end(False) == ErrorCode.NOT_COORDINATOR
+    monkeypatch.undo()
+    harness.advance(0)
+    assert producer.produce(0, b"a") == (0, 0)
+    assert producer.end() == 0
+    assert read(harness) == [b"a"]
+
+
+def test_after_a_clean_stop_nothing_is_looked_for(producer: TransactionalProducer) -> None:
+    producer.produce(0, b"a")
+    producer.harness.restart()
+    assert not producer.harness.broker.transactions.still_open()
+    assert producer.end() == 0
+    assert read(producer.harness) == [b"a"]
+
+
+def test_transactions_wait_until_all_logs_are_recovered(producer: TransactionalProducer) -> None:
+    harness = producer.harness
+    producer.produce(0, b"b", partition=1)
+    harness.at_once_bytes = 0
+    jobs = JobQueue(harness.disk)
+    lose_states(producer, lambda: producer.send_produce(0, b"a"))
+    recovery = harness.broker.recovery
+    recovery.jobs, recovery.job_logs = jobs, 1
+    harness.advance(0)
+    recovery.run()
+    while jobs:
+        # partitions come back one by one; what is open in one of them is not believed in yet
+        assert producer.produce(1, b"c", partition=1)[0] in RETRIED
+        assert producer.end() == ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
+        jobs.run_next()
+    harness.flush()
+    assert [topic.partitions for topic in producer.describe().topics] == [[0, 1]]
+    assert producer.produce(0, b"a") == (0, 0)
+    assert producer.end() == 0
+    assert (read(harness), read(harness, 1)) == ([b"a"], [b"b"])
