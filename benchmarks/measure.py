@@ -157,6 +157,7 @@ class Bench:
                 requests.append(transactions.produce(topic, partitions, written, transactional_id, 1))
                 if case.is_copy:
                     group = f"{topic}-{number}"
+                    admin.send(coordinator_frames.offset_commit(group, source, 0))  # until that is loaded
                     requests.append(transactions.commit_offset(transactional_id, group, source, 2))
                 requests.append(transactions.end(transactional_id, 3))
                 producers.append(transactions.Producer(identity, requests))
