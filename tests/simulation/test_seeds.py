@@ -48,8 +48,10 @@ def simulate(seed: int) -> Result:
 @pytest.mark.timeout(600)
 def test_some_hundred_seeds() -> None:
     with get_context("spawn").Pool(os.cpu_count()) as pool:
-        failed = [result for result in pool.imap_unordered(simulate, range(SEEDS)) if result.problems]
+        results = list(pool.imap_unordered(simulate, range(SEEDS)))
+    failed = [result for result in results if result.problems]
     assert not failed, "\n\n".join(map(describe, failed[:3]))
+    assert sum(result.counts["crashes in recovery"] for result in results) > SEEDS // 10
 
 
 @pytest.mark.timeout(300)

@@ -91,11 +91,6 @@ class FlushTicket:
 
     def run(self) -> None:
         """Sync everything; in any thread, once. A failure stays with the item that it concerns."""
-        if self._checkpoint is not None:
-            try:
-                self._checkpoint()
-            except OSError as error:
-                self.checkpoint_error = error
         replaced_many = self._replace_files()
         count = sum(len(item.fds) + item.is_whole for item in self.items)
         many = replaced_many or count >= SYNC_FILE_SYSTEM_FROM
@@ -107,6 +102,19 @@ class FlushTicket:
                     self._disk.close(fd)
             item.fds = []
         self._note_facts()
+        self._write_checkpoint()
+
+    def _write_checkpoint(self) -> None:
+        """Last, as a log start on disk must not lie above what is there of its log after a power cut."""
+        if self._checkpoint is None:
+            return
+        for item in self.items:
+            self.checkpoint_error = self.checkpoint_error or item.error
+        if self.checkpoint_error is None:
+            try:
+                self._checkpoint()
+            except OSError as error:
+                self.checkpoint_error = error
 
     def fail(self, error: Exception) -> None:
         """Nothing of it can be relied upon."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -133,6 +134,8 @@ class Volume:
         self.in_flight = ticket = FlushTicket(
             self.disk, self.file_system_fd, items, checkpoint, self.journal.note
         )
+        if self.dirty and checkpoint is not None:
+            ticket.checkpoint_error = OSError(errno.EMFILE, "a log could not be flushed")
         return ticket
 
     def unflushed_bytes(self) -> int:

@@ -3,15 +3,19 @@
 import errno
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
 from odradek.core.errors import ApiError, DamageError, ErrorCode
 from odradek.core.ids import TopicPartition
+from odradek.storage import names
+from odradek.storage.checkpoints import decode_offsets
+from odradek.storage.config import UNLIMITED, LogConfig
 from odradek.storage.log import Log
 from odradek.storage.store import LogStore
 
-from .conftest import NOW_MS, T0, FaultyDisk, Opener, append, batch, crash, make_log, values_of
+from .conftest import NOW_MS, T0, FaultyDisk, Opener, QuickDisk, append, batch, crash, make_log, values_of
 
 
 @pytest.fixture
@@ -283,3 +287,46 @@ def test_what_is_not_flushed_is_counted(opener: Opener) -> None:
     assert store.volume.unflushed_bytes() == one.size - flushed
     store.flush(NOW_MS)
     assert store.volume.unflushed_bytes() == 0
+
+
+def test_a_log_start_is_written_when_all_else_is_on_disk(opener: Opener) -> None:
+    disk = FaultyDisk()
+    store = opener(disk)
+    log = make_log(store, LogConfig(flush_messages=UNLIMITED))
+    append(log, b"unflushed")
+    store.flush(NOW_MS)
+    append(log, b"unflushed")
+    log.advance_log_start(2)
+    path = Path(store.folder, names.LOG_STARTS)
+    disk.faults = [("sync_data", errno.EIO)]
+    ticket = store.begin_flush(NOW_MS)
+    assert ticket is not None
+    ticket.run()
+    assert ticket.checkpoint_error is not None
+    store.finish_flush(ticket)
+    assert not path.exists(), "after a power cut the log could end below it"
+
+
+def test_a_log_start_waits_for_a_log_that_cannot_be_flushed_yet(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opener()
+    log = make_log(store, LogConfig(flush_messages=UNLIMITED))
+    store.flush(NOW_MS)
+    append(log, b"unflushed")
+    log.advance_log_start(1)
+
+    def no_descriptor(fd: int) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(QuickDisk, "duplicate", staticmethod(no_descriptor))
+        ticket = store.begin_flush(NOW_MS)
+        assert ticket is not None
+        ticket.run()
+        store.finish_flush(ticket)
+    path = Path(store.folder, names.LOG_STARTS)
+    assert ticket.checkpoint_error is not None
+    assert not path.exists()
+    store.flush(NOW_MS)
+    assert decode_offsets(path.read_bytes()) == {T0: 1}

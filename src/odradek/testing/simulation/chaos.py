@@ -85,6 +85,15 @@ class Chaos:
         else:
             node.crash_cuts_power = cuts_power
             node.calls_until_crash = self._rng.randrange(self._rng.choice((3, 30, 300)))
+        if self._rng.random() < 0.5:
+            self._world.loop.after(self._rng.randint(100, 1_000), self._strike_again)
+
+    def _strike_again(self) -> None:
+        """While the broker recovers from the crash before, if it has come so far."""
+        node = self._node
+        if not self._world.is_ending and node.is_recovering:
+            node.crash_cuts_power = self._rng.random() < 0.5
+            node.calls_until_crash = self._rng.randrange(30)
 
     def _stop(self) -> None:
         self._node.stop()

@@ -47,7 +47,7 @@ class Node:
         self._jobs = JobQueue(self.disk)
         self._recoveries = JobQueue(self.disk)
         self.is_paused = False
-        self.lives = 0
+        self.lives = self.crashes_in_recovery = 0
         self.offline: dict[str, str] = {}
         """Partitions that are or were offline in this life, and why."""
         self.on_power_cut: Callable[[], None] = lambda: None
@@ -65,6 +65,11 @@ class Node:
     @property
     def is_up(self) -> bool:
         return self.broker is not None
+
+    @property
+    def is_recovering(self) -> bool:
+        """Whether it is up, and some logs are not."""
+        return self.broker is not None and bool(self.broker.store.recovering.sizes)
 
     # -- life and death
 
@@ -84,7 +89,7 @@ class Node:
                 self.loop,
                 self.rng,
                 node_id=self.config.node_id,
-                at_once_bytes=0 if self.lives % 2 else AT_ONCE_BYTES,
+                at_once_bytes=0 if self.lives % 3 else AT_ONCE_BYTES,
             )
             metadata = FileMetadataStore.open(
                 FOLDER, self.disk, store.cluster_id, node_id=self.config.node_id, was_clean=store.was_clean
@@ -117,6 +122,7 @@ class Node:
         """The process is gone; with ``cuts_power`` so is all that the platter does not have."""
         self.trace.note("node", "power cut" if cuts_power else "killed")
         self.calls_until_crash = None
+        self.crashes_in_recovery += self.is_recovering
         self.disk.kill()
         self.broker = None
         self._ready.clear()

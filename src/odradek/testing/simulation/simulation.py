@@ -93,7 +93,12 @@ class Simulation:
             self.history.problem(f"a promise inside was broken: {error!r}")
         finally:
             watch.__exit__()
-        counts = {**self.history.counts, "lives": self.node.lives, "power cuts": self.history.power_cuts}
+        counts = {
+            **self.history.counts,
+            "lives": self.node.lives,
+            "power cuts": self.history.power_cuts,
+            "crashes in recovery": self.node.crashes_in_recovery,
+        }
         return Result(self.seed, self.history.problems, self.trace.digest(), counts, list(self.trace.lines))
 
     def _run(self) -> None:
