@@ -89,5 +89,5 @@ def test_an_answer_before_the_flush_is_found(tmp_path: Path, monkeypatch: pytest
         waiter.committed()
 
     monkeypatch.setattr(Partition, "await_commit", await_commit)
-    trace = record(tmp_path / "data", 2.0, SEED, monkeypatch)
+    trace = record(tmp_path / "data", 2.0, SEED, monkeypatch, is_sound=False)
     assert Campaign(trace.events, SEED).run(PLANTED_S)

@@ -414,9 +414,8 @@ class Broker:
             self.want_flush(is_urgent=False)
         self.topics.make_missing()
         self.recovery.run()
-        self.scrubber.run()
         self.room.look()
-        return self.maintenance.run() + self.cleaner.run()
+        return self.maintenance.run() + self.cleaner.run() + self.scrubber.run()
 
     def close(self, *, is_clean: bool = True) -> None:
         """Everything durable, the folder marked as cleanly closed, unless ``is_clean`` is false: then files

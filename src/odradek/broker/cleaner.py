@@ -60,7 +60,9 @@ class Cleaner:
     """Chooses, follows and concludes passes.
 
     ``passes`` are those under way; ``uncleanable`` says why a log is cleaned no more; ``dirtiest_ratio`` is
-    that of the last look. Without a runner (``jobs``), which the server gives it, nothing is cleaned.
+    that of the last look; ``passes_done`` and ``bytes_read`` count since the start, ``last_done_ms`` is when
+    a pass ended last (wall clock, -1 none since the start). Without a runner (``jobs``), which the server
+    gives it, nothing is cleaned.
     """
 
     def __init__(
@@ -70,6 +72,8 @@ class Cleaner:
         self.passes: dict[Log, Pass] = {}
         self.uncleanable: dict[Log, DamageError] = {}
         self.dirtiest_ratio = 0.0
+        self.passes_done = self.bytes_read = 0
+        self.last_done_ms = -1
         self._store = store
         self._config = config
         self._clock = clock
@@ -222,6 +226,9 @@ class Cleaner:
             self._chores.append(lambda: remove_unfinished(target.volume.disk, target.folder))
 
     def _report(self, current: Pass, result: CompactionResult) -> None:
+        self.passes_done += 1
+        self.bytes_read += result.bytes_read
+        self.last_done_ms = self._clock.now_ms()
         seconds = max(self._clock.monotonic_ms() - current.started_ms, 1) / 1000
         log.info(
             "compacted %s up to offset %d: %.1f → %.1f MB, %d → %d records, %d keys, in %.1f s (%.1f MB/s)",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from odradek.broker.requests import Close, RequestContext, Wait
 from odradek.core.config.broker import BrokerConfig
+from odradek.core.config.headroom import headroom_of
 from odradek.core.errors import ErrorCode
 from odradek.storage.store import LogStore
 
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("odradek.disk")
 
-AUTOMATIC = -1
-AUTOMATIC_SHARE = 20
-"""The headroom is a twentieth of the volume, if nobody says,"""
-AUTOMATIC_LIMIT = 1 << 30
-"""but never more than this."""
 SLOW_FROM_MS = 60_000
 """Producers are slowed from when the volume would be full in so long, at the rate of the last seconds,"""
 SLOW_FROM_SHARE = 1.0
@@ -62,7 +58,7 @@ class DiskRoom:
             total, usable = self._store.disk.space(self._store.folder)
         except OSError:
             return
-        headroom = self._headroom(total)
+        headroom = headroom_of(total, self._config.odradek_disk_headroom_bytes)
         self._measure(now_ms, usable)
         room = usable - headroom
         self._set_full(usable, headroom)
@@ -79,10 +75,6 @@ class DiskRoom:
     def _look_again(self) -> None:
         self._looks_soon = False
         self.look()
-
-    def _headroom(self, total: int) -> int:
-        configured = self._config.odradek_disk_headroom_bytes
-        return min(total // AUTOMATIC_SHARE, AUTOMATIC_LIMIT) if configured == AUTOMATIC else configured
 
     def _measure(self, now_ms: int, usable: int) -> None:
         if self._looked_ms >= 0 and now_ms > self._looked_ms:

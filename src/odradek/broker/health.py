@@ -43,6 +43,21 @@ class Health(NamedTuple):
         return found
 
 
+def background(broker: "Broker") -> dict[str, dict[str, object]]:
+    """How scrub and compaction are doing, for JSON; times are ms of the wall clock, -1 never."""
+    scrub, cleaner = broker.scrubber.progress, broker.cleaner
+    return {
+        "scrub": scrub._asdict(),
+        "cleaner": {
+            "max_dirty_ratio": round(cleaner.dirtiest_ratio, 4),
+            "running": [str(one.topic_partition) for one in cleaner.passes],
+            "passes": cleaner.passes_done,
+            "last_run_ms": cleaner.last_done_ms,
+            "uncleanable": {str(one.topic_partition): str(why) for one, why in cleaner.uncleanable.items()},
+        },
+    }
+
+
 def look(broker: "Broker") -> Health:
     """The broker's health as of now; asks the file system for its room once."""
     offline = {}

@@ -1,7 +1,8 @@
 """The scrub: all files of all partitions are read and checked, slowly, over and over, in a child process.
 
 Some partitions at a time are a job (``storage/verify.py``). What can be made anew is put in the place of
-what is bad; a partition whose log is damaged goes offline before anybody reads it.
+what is bad; a partition whose log is damaged goes offline before anybody reads it. How far it is survives
+restarts (``scrub_notes.py``).
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import contextlib
 import logging
 from typing import NamedTuple
 
+from odradek.broker.maintenance import Chore
+from odradek.broker.scrub_notes import ScrubNotes, encode_notes, notes_path, read_notes
 from odradek.core.clock import Clock
 from odradek.core.config.broker import BrokerConfig
 from odradek.core.errors import DamageError
@@ -26,17 +29,21 @@ log = logging.getLogger("odradek.scrub")
 
 JOB_BYTES = 256 * 1024 * 1024
 JOB_PARTITIONS = 200
+FIRST_AFTER_MS = 120_000
+"""No pass begins, or goes on, so soon after a start: everybody has come back by then."""
 SHOWN_EVERY_MS = 600_000
 """How often a pass that takes long says how far it is."""
 
 
 class ScrubProgress(NamedTuple):
-    """How far the present pass is, in bytes; both are 0 between passes. ``flaws`` counts since the start."""
+    """How far the present pass is, in bytes; both are 0 between passes. ``passes`` and ``flaws`` count since
+    the start, ``finished_ms`` is when a pass ended last (wall clock), whenever that was; -1 never."""
 
     done: int
     total: int
     passes: int
     flaws: int
+    finished_ms: int
 
 
 class Scrubber:
@@ -47,23 +54,40 @@ class Scrubber:
         self._store = store
         self._config = config
         self._clock = clock
-        self._next_pass_ms = clock.monotonic_ms() + config.odradek_scrub_interval_ms
+        self._notes = read_notes(store.disk, store.folder, clock.now_ms())
+        self._next_pass_ms = clock.monotonic_ms() + self._first_wait_ms()
         self._waiting: list[TopicPartition] = []
         self._current: Submitted | None = None
+        self._is_under_way = False
         self._done = self._total = self._passes = self._flaws = 0
         self._shown_ms = 0
+        self._chores: list[Chore] = []
+
+    def _first_wait_ms(self) -> int:
+        interval_ms, notes = self._config.odradek_scrub_interval_ms, self._notes
+        soon_ms = min(FIRST_AFTER_MS, interval_ms)
+        if notes.finished_ms < 0 or notes.after:
+            return soon_ms
+        return max(notes.finished_ms + interval_ms - self._clock.now_ms(), soon_ms)
 
     @property
     def progress(self) -> ScrubProgress:
         moved = self._current.bytes_moved if self._current is not None else 0
-        return ScrubProgress(min(self._done + moved, self._total), self._total, self._passes, self._flaws)
+        done = min(self._done + moved, self._total)
+        return ScrubProgress(done, self._total, self._passes, self._flaws, self._notes.finished_ms)
 
-    def run(self) -> None:
-        """Called about once a second: goes on with the pass, or begins one that is due."""
+    def run(self) -> list[Chore]:
+        """Called about once a second: goes on with the pass, or begins one that is due. Returns what should
+        run in some thread."""
+        self._go_on()
+        chores, self._chores = self._chores, []
+        return chores
+
+    def _go_on(self) -> None:
         now_ms = self._clock.monotonic_ms()
         if not self._config.odradek_scrub_enable or self.jobs is None or self._current is not None:
             return
-        if not self._waiting:
+        if not self._is_under_way:
             if now_ms < self._next_pass_ms:
                 return
             self._begin(now_ms)
@@ -76,16 +100,28 @@ class Scrubber:
 
     def _begin(self, now_ms: int) -> None:
         logs = self._store.logs
-        self._waiting = sorted(logs, reverse=True)
-        self._done, self._total = 0, sum(each.size for each in logs.values())
+        after = names.parse_folder_name(self._notes.after) if self._notes.after else None
+        self._waiting = sorted((one for one in logs if after is None or one > after), reverse=True)
+        self._total = sum(each.size for each in logs.values())
+        self._done = self._total - sum(logs[one].size for one in self._waiting)
+        if after is not None:
+            log.info("scrub: goes on after %s", after)
         self._shown_ms = now_ms
+        self._is_under_way = True
 
     def _end(self, now_ms: int) -> None:
         self._passes += 1
+        self._is_under_way = False
         self._next_pass_ms = now_ms + self._config.odradek_scrub_interval_ms
         if self._total:
             log.info("scrub: all of %d MB are checked", self._total >> 20)
         self._done = self._total = 0
+        self._note(ScrubNotes(self._clock.now_ms()))
+
+    def _note(self, notes: ScrubNotes) -> None:
+        self._notes = notes
+        path = notes_path(self._store.folder)
+        self._chores.append(self._store.volume.checkpoint_write(path, encode_notes(notes)))
 
     def _submit_next(self, jobs: JobRunner) -> None:
         """As many partitions as make a process of their own worth its while."""
@@ -98,20 +134,23 @@ class Scrubber:
                 plans[checked.folder] = checked, plan, list(checked.segments)
                 size += checked.size
         if plans:
+            last = names.folder_name(next(reversed(plans.values()))[1].topic_partition)
             argument = [plan for _, plan, _ in plans.values()]
             job = Job("verify", argument, size, self._config.odradek_scrub_io_max_bytes_per_second)
             self._current = jobs.submit(
                 job,
-                lambda outcome: self._job_ended(size, outcome),
+                lambda outcome: self._job_ended(size, last, outcome),
                 lambda part: self._take(*plans[part[0].folder], part[1]),
             )
 
     def _is_compacted(self, checked: Log) -> bool:
         return checked.config.is_compacted or checked.topic_partition in self._store.cleaner_points
 
-    def _job_ended(self, size: int, outcome: Outcome) -> None:
+    def _job_ended(self, size: int, last: str, outcome: Outcome) -> None:
         self._current = None
         self._done += size
+        if self._waiting:
+            self._note(self._notes._replace(after=last))
         if outcome.error is not None:
             log.warning("not everything could be checked, the next pass tries again: %s", outcome.error)
 

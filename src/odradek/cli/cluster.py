@@ -1,6 +1,7 @@
 """``odradek cluster``: which brokers there are, and whether all is well."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 import click
@@ -16,8 +17,8 @@ from odradek.core.ids import TopicPartition
 
 Json = dict[str, Any]
 
-SMALLEST_ROOM = 0.02
-"""A disk with a smaller part of it free than this is a problem."""
+NEAR_HEADROOMS = 2
+"""A disk is nearly full, and its broker slows producers, from when so many headrooms are left of it."""
 NAMED = 5
 """So many partitions of a kind are named in a problem; JSON has them all."""
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -97,8 +98,12 @@ def problems(health: ClusterHealth) -> list[str]:
             where = f"broker {broker.broker.node_id}: {folder.path}"
             if folder.error:
                 found.append(f"{where} cannot be used: {folder.error}")
-            elif 0 <= folder.usable < folder.total * SMALLEST_ROOM:
-                found.append(f"{where} is nearly full: {size(folder.usable)} of {size(folder.total)} left")
+            elif 0 <= folder.usable < folder.headroom * NEAR_HEADROOMS:
+                left = f"{size(folder.usable)} of {size(folder.total)} left, producers do not get the last"
+                state = "full" if folder.usable <= folder.headroom else "nearly full"
+                found.append(f"{where} is {state}: {left} {size(folder.headroom)}")
+        uncleanable = (broker.background or {}).get("cleaner", {}).get("uncleanable", {})
+        found += [f"{partition} is compacted no more: {why}" for partition, why in uncleanable.items()]
     for partitions, what in (
         (health.offline, "offline"),
         (health.recovering, "being recovered"),
@@ -140,7 +145,35 @@ def _summary(health: ClusterHealth) -> Table:
         ("recovering", len(health.recovering)),
         ("under-replicated", len(health.under_replicated)),
     ]
+    for broker in health.brokers:
+        rows += _background(broker)
     return Table(("what", "value"), rows)
+
+
+def _background(broker: BrokerHealth) -> list[tuple[str, str]]:
+    """How scrub and compaction of a broker do, if it tells."""
+    if broker.background is None:
+        return []
+    scrub, cleaner = broker.background["scrub"], broker.background["cleaner"]
+    state = f"{size(scrub['done'])} of {size(scrub['total'])} checked" if scrub["total"] else "waits"
+    running = ", ".join(cleaner["running"]) or "nothing under way"
+    return [
+        (
+            f"scrub of broker {broker.broker.node_id}",
+            f"{state}; last pass ended {_when(scrub['finished_ms'])}",
+        ),
+        (
+            f"compaction of broker {broker.broker.node_id}",
+            f"{running}; at most {100 * cleaner['max_dirty_ratio']:.0f} % dirty,"
+            f" {len(cleaner['uncleanable'])} uncleanable; last pass ended {_when(cleaner['last_run_ms'])}",
+        ),
+    ]
+
+
+def _when(timestamp_ms: int) -> str:
+    if timestamp_ms < 0:
+        return "never"
+    return datetime.fromtimestamp(timestamp_ms / 1000).isoformat(sep=" ", timespec="seconds")
 
 
 def _brokers(health: ClusterHealth) -> Table:
@@ -195,8 +228,10 @@ def _broker_json(broker: BrokerHealth) -> Json:
                 "size": sum(folder.partitions.values()),
                 "total": folder.total,
                 "usable": folder.usable,
+                "headroom": folder.headroom,
                 "error": folder.error,
             }
             for folder in broker.log_dirs
         ],
+        "background": broker.background,
     }

@@ -67,16 +67,16 @@ def address(asked: str, told: Mapping[int, str], is_reachable: Mapping[int, bool
     return found
 
 
-def disk(path: str, total: int, usable: int, grown: int, seconds: float) -> Finding:
-    """``grown`` bytes came in ``seconds``; when the disk is full at this rate."""
+def disk(path: str, total: int, usable: int, headroom: int, grown: int, seconds: float) -> Finding:
+    """``grown`` bytes came in ``seconds``; when the disk is full but for the ``headroom`` at this rate."""
     room = f"{path}: {size(usable)} of {size(total)} left"
-    if total > 0 and usable < total * 0.02:
+    if total > 0 and usable <= headroom:
         return Finding(
             "disk", PROBLEM, room, "Free some: lower retention, delete topics, or grow the volume."
         )
     if grown <= 0:
         return Finding("disk", OK, f"{room}; it does not grow at present")
-    left_s = usable / (grown / seconds)
+    left_s = (usable - headroom) / (grown / seconds)
     text = f"{room}; at {size(int(grown / seconds))}/s it is full in {duration(left_s)}"
     text += " unless retention deletes what is older"
     if left_s < DAY_S:

@@ -111,6 +111,7 @@ def _disks(before: ClusterHealth, after: ClusterHealth, seconds: float) -> list[
             folder.path,
             folder.total,
             folder.usable,
+            folder.headroom,
             sum(folder.partitions.values()) - sizes.get((broker.broker.node_id, folder.path), 0),
             seconds,
         )

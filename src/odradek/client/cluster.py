@@ -1,12 +1,21 @@
 """How a cluster is doing: brokers, their disks, and partitions that cannot be used."""
 
+import asyncio
+import json
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from odradek.client.admin import ResourceType, describe_configs
 from odradek.client.client import BrokerInfo, Client, ClusterInfo
 from odradek.client.errors import ConnectError
+from odradek.core.config import headroom
+from odradek.core.config.listeners import parse_address
+from odradek.core.config.values import ConfigError
 from odradek.core.errors import ApiError, ErrorCode
 from odradek.core.ids import TopicPartition
+
+WATCH_TIMEOUT_S = 2.0
+_METRICS_LISTENER = "odradek.metrics.listener"
 
 
 class LogDir(NamedTuple):
@@ -18,14 +27,21 @@ class LogDir(NamedTuple):
     error: str | None
     partitions: dict[TopicPartition, int]
     """Bytes of each partition."""
+    headroom: int = 0
+    """What producers do not get of it."""
 
 
 class BrokerHealth(NamedTuple):
-    """A broker and its folders; ``error`` says why it could not be asked."""
+    """A broker and its folders; ``error`` says why it could not be asked.
+
+    ``background`` is how its scrub and its compaction do, as ``/readyz`` tells it; None without a listener
+    for metrics, or when that cannot be reached from here.
+    """
 
     broker: BrokerInfo
     log_dirs: list[LogDir]
     error: str | None
+    background: dict[str, Any] | None = None
 
 
 class ClusterHealth(NamedTuple):
@@ -102,6 +118,33 @@ async def describe_log_dirs(
 
 async def _ask_broker(client: Client, broker: BrokerInfo) -> BrokerHealth:
     try:
-        return BrokerHealth(broker, await describe_log_dirs(client, broker.node_id), None)
+        folders = await describe_log_dirs(client, broker.node_id)
+        keys = (headroom.KEY, _METRICS_LISTENER)
+        entries = await describe_configs(client, ResourceType.BROKER, str(broker.node_id), keys)
     except (ApiError, ConnectError) as error:
         return BrokerHealth(broker, [], str(error))
+    values = {entry.name: entry.value for entry in entries}
+    configured = int(values.get(headroom.KEY) or headroom.AUTOMATIC)
+    folders = [
+        folder._replace(headroom=headroom.headroom_of(max(folder.total, 0), configured)) for folder in folders
+    ]
+    listener = values.get(_METRICS_LISTENER)
+    return BrokerHealth(broker, folders, None, await _background(broker.host, listener) if listener else None)
+
+
+async def _background(host: str, listener: str) -> dict[str, Any] | None:
+    """What ``/readyz`` says of it, asked at the broker's own host when it listens everywhere."""
+    try:
+        bound, port = parse_address(_METRICS_LISTENER, listener)
+        async with asyncio.timeout(WATCH_TIMEOUT_S):
+            where = host if bound in ("", "0.0.0.0", "::") else bound
+            reader, writer = await asyncio.open_connection(where, port)
+            try:
+                writer.write(b"GET /readyz HTTP/1.1\r\nHost: odradek\r\n\r\n")
+                answer = await reader.read()
+            finally:
+                writer.close()
+        found = json.loads(answer.partition(b"\r\n\r\n")[2])["background"]
+    except (OSError, TimeoutError, ValueError, KeyError, TypeError, ConfigError):
+        return None  # whoever watches over the network need not reach it
+    return found if isinstance(found, dict) else None

@@ -105,7 +105,11 @@ class Monitor:
     def _readiness(self) -> Response:
         problems = health.look(self._server.broker).problems
         status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
-        body = {"status": "not ready" if problems else "ready", "problems": problems}
+        body = {
+            "status": "not ready" if problems else "ready",
+            "problems": problems,
+            "background": health.background(self._server.broker),
+        }
         return status, JSON, json.dumps(body).encode() + b"\n"
 
 

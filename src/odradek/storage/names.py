@@ -24,6 +24,7 @@ LOG_STARTS = "log-start-offset-checkpoint"
 CLEANER_POINTS = "cleaner-offset-checkpoint"
 HIGH_WATERMARKS = "replication-offset-checkpoint"
 FLUSHED_OFFSETS = "odradek-flushed-offsets"
+SCRUB_NOTES = "odradek-scrub"
 LEADER_EPOCHS = "leader-epoch-checkpoint"
 PARTITION_METADATA = "partition.metadata"
 

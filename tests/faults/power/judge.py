@@ -118,11 +118,11 @@ async def _judge(folder: Path, promises: Promises, problems: Problems, at_once_b
     async with asyncio.timeout(TIMEOUT_S):
         node = await Node.start(config, uses_processes=False, at_once_bytes=at_once_bytes)
         try:
+            async with Client(node.bootstrap_servers, timeout_ms=CLIENT_TIMEOUT_MS) as client:
+                await _Judge(client, promises, problems).everything()
             for log in node.server.broker.store.logs.values():
                 if log.offline is not None and not log.is_recovering:
                     problems.append(f"offline: {log.offline}")
-            async with Client(node.bootstrap_servers, timeout_ms=CLIENT_TIMEOUT_MS) as client:
-                await _Judge(client, promises, problems).everything()
         finally:
             await node.kill()
 

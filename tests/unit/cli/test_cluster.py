@@ -1,5 +1,7 @@
 """``odradek cluster``."""
 
+import socket
+
 import pytest
 
 from odradek.cli.cluster import problems, size
@@ -44,6 +46,22 @@ def test_offline_partitions_are_named_and_counted(run_offline: Run, monkeypatch:
         assert "not healthy after 0.2 s" in message
 
 
+def test_scrub_and_compaction_are_told_where_metrics_are_served(
+    run_offline: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        listener = f"127.0.0.1:{free.getsockname()[1]}"
+    with Broker(config={"odradek.metrics.listener": listener}) as broker:
+        monkeypatch.setenv("ODRADEK_BOOTSTRAP", broker.bootstrap_servers)
+        shown = run_offline("cluster", "health").out
+        assert "last pass ended never" in shown
+        assert "compaction of broker 1" in shown
+        (told,) = run_offline("cluster", "health", "-o", "json").json["brokers"]
+        assert told["background"]["cleaner"]["uncleanable"] == {}
+        assert told["log_dirs"][0]["headroom"] > 0
+
+
 def test_a_broker_that_is_not_there_is_waited_for_while_watching(
     run_offline: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,14 +75,17 @@ def test_a_broker_that_is_not_there_is_waited_for_while_watching(
 def test_every_kind_of_problem() -> None:
     one, two = BrokerInfo(1, "a", 9092, None), BrokerInfo(2, "b", 9092, None)
     folders = [
-        LogDir("/full", 1000, 10, None, {}),
+        LogDir("/full", 1000, 10, None, {}, 50),
+        LogDir("/tight", 1000, 60, None, {}, 50),
+        LogDir("/roomy", 1000, 100, None, {}, 50),
         LogDir("/broken", 1000, 900, "KAFKA_STORAGE_ERROR", {}),
         LogDir("/old", -1, -1, None, {}),
     ]
+    background = {"cleaner": {"uncleanable": {"c-0": "x.log at byte 3: bad"}}}
     many = [TopicPartition("t", number) for number in range(7)]
     health = ClusterHealth(
         ClusterInfo("c", -1, {1: one, 2: two}, {}),
-        [BrokerHealth(one, folders, None), BrokerHealth(two, [], "cannot be reached")],
+        [BrokerHealth(one, folders, None, background), BrokerHealth(two, [], "cannot be reached")],
         20,
         many,
         many[:1],
@@ -73,8 +94,10 @@ def test_every_kind_of_problem() -> None:
     assert problems(health) == [
         "broker 2: cannot be reached",
         "there is no controller: nothing can be changed",
-        "broker 1: /full is nearly full: 10 B of 1000 B left",
+        "broker 1: /full is full: 10 B of 1000 B left, producers do not get the last 50 B",
+        "broker 1: /tight is nearly full: 60 B of 1000 B left, producers do not get the last 50 B",
         "broker 1: /broken cannot be used: KAFKA_STORAGE_ERROR",
+        "c-0 is compacted no more: x.log at byte 3: bad",
         "7 of 20 partitions offline: t-0, t-1, t-2, t-3, t-4 and 2 more",
         "1 of 20 partitions being recovered: t-0",
         "2 of 20 partitions short of replicas: t-0, t-1",

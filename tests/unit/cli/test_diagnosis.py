@@ -29,13 +29,13 @@ def test_addresses() -> None:
     ],
 )
 def test_disk(usable: int, grown: int, level: str, says: str) -> None:
-    found = diagnosis.disk("/data", 1000, usable, grown, 2.0)
+    found = diagnosis.disk("/data", 1000, usable, 20, grown, 2.0)
     assert found.level == level
     assert says in found.text
 
 
 def test_a_disk_that_lasts() -> None:
-    assert diagnosis.disk("/data", 1 << 40, 1 << 39, 1024, 1.0).level == "ok"
+    assert diagnosis.disk("/data", 1 << 40, 1 << 39, 1 << 30, 1024, 1.0).level == "ok"
 
 
 def test_retention() -> None:

@@ -108,10 +108,11 @@ def test_ready_until_something_cannot_be_used(tmp_path: Path) -> None:
         assert node.monitor is not None
         address = node.monitor.address
         assert await ask(address, "GET /healthz HTTP/1.1") == (200, '{"status": "ok"}\n')
-        assert await ask(address, "GET /readyz?verbose HTTP/1.1") == (
-            200,
-            '{"status": "ready", "problems": []}\n',
-        )
+        status, body = await ask(address, "GET /readyz?verbose HTTP/1.1")
+        found = json.loads(body)
+        assert (status, found["status"], found["problems"]) == (200, "ready", [])
+        assert found["background"]["scrub"]["finished_ms"] == -1
+        assert found["background"]["cleaner"]["max_dirty_ratio"] == 0
         async with Client(node.bootstrap_servers) as client:
             await create_topic(client, "orders", partitions=1)
         (log,) = node.server.broker.store.logs.values()

@@ -16,7 +16,7 @@ DOCUMENTATION = {
     "odradek.metrics.detail": "Down to what metrics are given; auto goes down to partitions while there are at most 1000, to topics while there are at most 1000.",
     "odradek.metrics.listener": "HOST:PORT that answers /metrics (Prometheus), /healthz and /readyz over HTTP; not opened when not set.",
     "odradek.scrub.enable": "Whether all files of all partitions are read and checked in the background, in a child process.",
-    "odradek.scrub.interval.ms": "How long after a start, and after the end of a pass of the scrub, the next one begins.",
+    "odradek.scrub.interval.ms": "How long after the end of a pass of the scrub the next one begins, also across restarts; the first begins two minutes after the start.",
     "odradek.scrub.io.max.bytes.per.second": "Most bytes that the scrub reads in a second.",
 }
 """What each does, in one line."""

@@ -119,11 +119,7 @@ def _own(server: "Server", health: Health) -> Iterator[Family]:
     yield single("odradek_recovery_total_bytes", "What it has to check; 0 when it is over.", recovery.total)
     yield single("odradek_disk_total_bytes", "Size of the data folder's volume.", health.disk_total)
     yield single("odradek_disk_usable_bytes", "Room on the data folder's volume.", health.disk_usable)
-    scrub = broker.scrubber.progress
-    yield single("odradek_scrub_done_bytes", "What the present pass of the scrub has checked.", scrub.done)
-    yield single("odradek_scrub_total_bytes", "What it has to check; 0 between passes.", scrub.total)
-    yield counter("odradek_scrub_passes", "Passes of the scrub since the start.", [((), scrub.passes)])
-    yield counter("odradek_scrub_flaws", "What it has found since the start.", [((), scrub.flaws)])
+    yield from _background(server)
     yield single("odradek_metadata_log_index", "Entries of the metadata log so far.", broker.image.index)
     apis = [api for api in broker.apis.values() if api.requests]
     yield counter(
@@ -159,4 +155,34 @@ def _own(server: "Server", health: Health) -> Iterator[Family]:
         "odradek_event_loop_delay_seconds",
         "How late a timer of once a second came: how long others wait at most.",
         server.loop_delay_seconds,
+    )
+
+
+def _background(server: "Server") -> Iterator[Family]:
+    """Scrub and compaction."""
+    scrub, cleaner = server.broker.scrubber.progress, server.broker.cleaner
+    yield single("odradek_scrub_done_bytes", "What the present pass of the scrub has checked.", scrub.done)
+    yield single("odradek_scrub_total_bytes", "What it has to check; 0 between passes.", scrub.total)
+    yield counter("odradek_scrub_passes", "Passes of the scrub since the start.", [((), scrub.passes)])
+    yield counter("odradek_scrub_flaws", "What it has found since the start.", [((), scrub.flaws)])
+    yield single(
+        "odradek_scrub_last_finished_timestamp_seconds",
+        "When a pass of the scrub ended last, before the start or since; 0 never.",
+        max(scrub.finished_ms, 0) / 1_000,
+    )
+    yield single(
+        "odradek_cleaner_max_dirty_ratio",
+        "Dirty part of the dirtiest compacted log, as of the last look.",
+        cleaner.dirtiest_ratio,
+    )
+    yield single(
+        "odradek_cleaner_uncleanable_logs", "Logs not compacted for damage.", len(cleaner.uncleanable)
+    )
+    yield single("odradek_cleaner_running", "Passes of compaction under way.", len(cleaner.passes))
+    yield counter("odradek_cleaner_passes", "Passes of compaction.", [((), cleaner.passes_done)])
+    yield counter("odradek_cleaner_read_bytes", "What they read.", [((), cleaner.bytes_read)])
+    yield single(
+        "odradek_cleaner_last_run_timestamp_seconds",
+        "When a pass ended last; 0 when none did since the start.",
+        max(cleaner.last_done_ms, 0) / 1_000,
     )
