@@ -25,7 +25,7 @@ def test_addresses() -> None:
         (500, 0, "ok", "does not grow"),
         (500, -5, "ok", "does not grow"),
         (500, 100, "warning", "full in 10 seconds"),
-        (900, 1, "warning", "full in 30 minutes"),
+        (900, 1, "warning", "full in 29 minutes"),
     ],
 )
 def test_disk(usable: int, grown: int, level: str, says: str) -> None:
