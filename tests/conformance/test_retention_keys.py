@@ -1,0 +1,169 @@
+"""The keys of retention and compaction, each at work on a topic of its own: what is left after some seconds
+is what Apache Kafka leaves of the same records, offset by offset and segment by segment.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.conformance.kafka_process import KafkaProcess
+from tests.support.broker_process import BrokerProcess
+
+pytestmark = [pytest.mark.java, pytest.mark.slow, pytest.mark.timeout(300)]
+
+SETTINGS = {
+    "log.retention.check.interval.ms": "500",
+    "log.initial.task.delay.ms": "500",
+    "log.cleaner.backoff.ms": "200",
+    "log.cleaner.min.cleanable.ratio": "0.01",
+    "log.segment.delete.delay.ms": "0",
+}
+SETTLES_S = 16.0
+DAY_MS = 86_400_000
+LONG_AGO_MS = 40 * DAY_MS
+LARGE = b"v" * 100_000
+
+
+class Written(NamedTuple):
+    """One record; ``age_ms`` is how long before now its timestamp lies."""
+
+    key: bytes | None
+    value: bytes | None
+    age_ms: int = 0
+
+
+class Left(NamedTuple):
+    """What there is in the end: where the log begins and ends, its segments, and the records read."""
+
+    start: int
+    end: int
+    segments: tuple[int, ...]
+    records: tuple[tuple[int, bytes | None, int], ...]
+    """(offset, key, size of the value, -1 for none)"""
+
+
+class Case(NamedTuple):
+    configs: Mapping[str, str]
+    records: list[Written]
+
+
+def keyed(rounds: int, age_ms: int = 0, keys: int = 3) -> list[Written]:
+    """Each key over and over, one second apart as their timestamps go."""
+    count = rounds * keys
+    return [
+        Written(b"k%d" % (number % keys), b"%d" % number, age_ms + 1_000 * (count - number))
+        for number in range(count)
+    ]
+
+
+def large(count: int, age_ms: int = 0) -> list[Written]:
+    return [Written(None, LARGE, age_ms)] * count
+
+
+TOMBSTONES = [*keyed(2, 60_000), Written(b"k1", None, 50_000), *keyed(1, 10_000, keys=1)]
+COMPACT = {"cleanup.policy": "compact", "segment.ms": "1500"}
+CASES = {
+    "retention.ms": Case(
+        {"retention.ms": "300000", "segment.ms": "10000"}, [*keyed(10, 900_000), *keyed(10)]
+    ),
+    "retention.ms, all of it": Case({"retention.ms": "1000"}, keyed(5, 10_000)),
+    "retention.ms=-1": Case({"retention.ms": "-1", "segment.ms": "5000"}, keyed(5, LONG_AGO_MS)),
+    "retention.ms, by default": Case({"segment.ms": "5000"}, [*keyed(5, LONG_AGO_MS), *keyed(3)]),
+    "retention.bytes": Case({"retention.bytes": "2000000", "segment.bytes": "1048576"}, large(55)),
+    "retention.bytes=0": Case({"retention.bytes": "0", "segment.bytes": "1048576"}, large(25)),
+    "local.retention.ms": Case({"local.retention.ms": "1000", "segment.ms": "5000"}, keyed(5, 10_000)),
+    "segment.bytes": Case({"segment.bytes": "1048576"}, large(30)),
+    "segment.ms": Case({"segment.ms": "7000", "retention.ms": "-1"}, keyed(10)),
+    "segment.index.bytes": Case({"segment.index.bytes": "24", "index.interval.bytes": "100"}, keyed(30)),
+    "compact": Case(COMPACT, keyed(10)),
+    "compact, nothing but the active segment": Case({"cleanup.policy": "compact"}, keyed(10)),
+    "min.cleanable.dirty.ratio": Case({**COMPACT, "min.cleanable.dirty.ratio": "1.0"}, keyed(10)),
+    "min.compaction.lag.ms": Case(
+        {**COMPACT, "min.compaction.lag.ms": "600000"}, [*keyed(5, 900_000), *keyed(5)]
+    ),
+    "max.compaction.lag.ms": Case(
+        {
+            "cleanup.policy": "compact",
+            "max.compaction.lag.ms": "3000",
+            "min.cleanable.dirty.ratio": "1.0",
+        },
+        keyed(5, 60_000),
+    ),
+    "delete.retention.ms": Case({**COMPACT, "delete.retention.ms": "600000"}, TOMBSTONES),
+    "compact,delete": Case(
+        {"cleanup.policy": "compact,delete", "segment.ms": "1500", "retention.ms": "300000"},
+        [*keyed(5, 900_000), *keyed(5)],
+    ),
+}
+
+
+def left_by(bootstrap: str, data: Path) -> dict[str, Left]:
+    """What a broker leaves of every case."""
+    now_ms = int(time.time() * 1000)
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    topics = {name: f"t{number}" for number, name in enumerate(CASES)}
+    wanted = [NewTopic(topics[name], 1, 1, config=dict(case.configs)) for name, case in CASES.items()]
+    for future in admin.create_topics(wanted).values():
+        future.result(20)
+    settings = {"bootstrap.servers": bootstrap, "linger.ms": 0, "log_level": 0}
+    producer = Producer({**settings, "topic.metadata.refresh.fast.interval.ms": 50})
+    for name, case in CASES.items():
+        for record in case.records:
+            stamp = now_ms - record.age_ms
+            producer.produce(topics[name], record.value, record.key, 0, timestamp=stamp)
+            assert producer.flush(30) == 0  # each a batch of its own
+    time.sleep(2)
+    for name, case in CASES.items():
+        if "compact" in case.configs.get("cleanup.policy", ""):
+            producer.produce(topics[name], b"last", b"last", 0)  # rolls what is due
+    assert producer.flush(30) == 0
+    time.sleep(SETTLES_S)
+    return {name: _left(bootstrap, data, topic) for name, topic in topics.items()}
+
+
+def _left(bootstrap: str, data: Path, topic: str) -> Left:
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "nobody", "log_level": 0})
+    start, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), 10)
+    consumer.assign([TopicPartition(topic, 0, start)])
+    records: list[tuple[int, bytes | None, int]] = []
+    deadline = time.monotonic() + 10
+    while start < end and (not records or records[-1][0] < end - 1) and time.monotonic() < deadline:
+        for raw in consumer.consume(500, 0.1):
+            if raw.error() is None:
+                value = raw.value()
+                records.append((raw.offset(), raw.key(), -1 if value is None else len(value)))
+    consumer.close()
+    segments = tuple(sorted(int(path.stem) for path in (data / f"{topic}-0").glob("*.log")))
+    return Left(start, end, segments, tuple(records))
+
+
+@pytest.fixture(scope="module")
+def kafka_left(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Left]:
+    kafka = KafkaProcess(tmp_path_factory.mktemp("kafka"), SETTINGS)
+    kafka.format()
+    kafka.start()
+    try:
+        return left_by(kafka.bootstrap, kafka.data)
+    finally:
+        kafka.stop(cleanly=False)
+
+
+@pytest.fixture(scope="module")
+def ours_left(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Left]:
+    broker = BrokerProcess(tmp_path_factory.mktemp("ours") / "data", SETTINGS).start()
+    try:
+        return left_by(broker.bootstrap, broker.data)
+    finally:
+        broker.kill()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_left_is_what_kafka_leaves(
+    kafka_left: dict[str, Left], ours_left: dict[str, Left], case: str
+) -> None:
+    assert ours_left[case] == kafka_left[case]
