@@ -14,6 +14,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from tests.faults.test_kill_loop import eventually
 from tests.support.broker_process import PROGRAM, BrokerProcess
 
 pytestmark = [pytest.mark.clients, pytest.mark.slow]
@@ -104,7 +105,6 @@ def test_the_port_opens_at_once_and_a_second_kill_in_between_takes_nothing(broke
     assert consumer.get_watermark_offsets(TopicPartition("idle", 0), timeout=10) == (0, 1)
     with pytest.raises(KafkaException):
         consumer.get_watermark_offsets(TopicPartition("large", waiting), timeout=1)
-    consumer.close()
 
     # The child outlives its broker, and must not meet the next one: that waits until it is gone.
     broker.kill()
@@ -114,5 +114,8 @@ def test_the_port_opens_at_once_and_a_second_kill_in_between_takes_nothing(broke
     assert time.monotonic() - restarted > 0.9
     assert health(broker, "--exit-when-healthy", "--timeout", "30")[0] == 0, broker.log_tail()
     assert "recovery: all 4 partitions are done" in broker.log_tail()
+    ends = eventually(lambda: consumer.get_watermark_offsets(TopicPartition("large", waiting), timeout=10))
+    assert ends == (0, PER_PARTITION), "who has asked too early is not left with that"
+    consumer.close()
     assert sorted(numbers_read(broker)) == list(range(PARTITIONS * PER_PARTITION))
     assert broker.stop() == 0

@@ -68,7 +68,7 @@ def _topic(broker: "Broker", topic: TopicImage, start: int, end: int) -> Describ
             DescribeTopicPartitionsResponsePartition(
                 error_code=code,
                 partition_index=index,
-                leader_id=-1 if code else partition.leader,
+                leader_id=-1 if code is ErrorCode.KAFKA_STORAGE_ERROR else partition.leader,
                 leader_epoch=partition.leader_epoch,
                 replica_nodes=list(partition.replicas),
                 isr_nodes=list(partition.isr),

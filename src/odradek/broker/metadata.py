@@ -136,8 +136,10 @@ def _topic(broker: "Broker", topic: TopicImage, with_operations: bool) -> Metada
     )
     for index, code in broker.topics.leaderless(topic.name):
         described.partitions[index].error_code = code
-        described.partitions[index].leader_id = -1
         if code is ErrorCode.KAFKA_STORAGE_ERROR:
+            # One that is only recovered has a leader's name: without one librdkafka would take the partition
+            # for unknown until it asks again, minutes later.
+            described.partitions[index].leader_id = -1
             described.partitions[index].offline_replicas = [broker.node_id]
     if with_operations:
         described.topic_authorized_operations = authorized_operations.TOPIC

@@ -67,9 +67,9 @@ async def cluster_health(client: Client) -> ClusterHealth:
         for partition in topic.partitions:
             count += 1
             name = TopicPartition(topic.name, partition.partition)
-            if partition.leader < 0:
-                # A broker that still checks a log says that there is no leader yet; damage has its own code.
-                is_coming = partition.error is ErrorCode.LEADER_NOT_AVAILABLE and not partition.offline
+            # A broker that still checks a log says that there is no leader yet; damage has its own code.
+            is_coming = partition.error is ErrorCode.LEADER_NOT_AVAILABLE and not partition.offline
+            if partition.leader < 0 or is_coming:
                 (recovering if is_coming else offline).append(name)
             elif len(partition.in_sync) < len(partition.replicas):
                 under_replicated.append(name)

@@ -96,13 +96,13 @@ def harness(tmp_path: Path) -> Harness:
 
 def test_what_clients_are_told_meanwhile(harness: Harness) -> None:
     crash(harness)
-    assert described(harness, "a") == [(ErrorCode.LEADER_NOT_AVAILABLE, -1, [])] * 2
+    assert described(harness, "a") == [(ErrorCode.LEADER_NOT_AVAILABLE, harness.broker.node_id, [])] * 2
     request = DescribeTopicPartitionsRequest(
         topics=[TopicRequest(name="a")], response_partition_limit=10, cursor=None
     )
     (topic,) = harness.call(request, 0).topics
     assert [(one.error_code, one.leader_id, one.offline_replicas) for one in topic.partitions] == [
-        (ErrorCode.LEADER_NOT_AVAILABLE, -1, [])
+        (ErrorCode.LEADER_NOT_AVAILABLE, harness.broker.node_id, [])
     ] * 2
     assert produce(harness, "a", 0, b"no") == ErrorCode.NOT_LEADER_OR_FOLLOWER
     assert fetch(harness, "a", 0).error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
