@@ -315,6 +315,13 @@ CASES: tuple[Case, ...] = (
         ("idle_mb", "loaded_mb", "idle_to_loaded"),
         (at_most("idle_to_loaded", 0.06),),
     ),
+    # The last one: it ends with brokers that have just begun.
+    ScenarioCase(
+        "recovery",
+        "kill -9 with 10 GB in 20 partitions that are not flushed: all readable again",
+        shown=("seconds", "answers_s", "broker_cpu_s"),
+        targets=(at_most("seconds", 0.5),),
+    ),
 )
 
 

@@ -21,6 +21,7 @@ LABELS = {
     "p99_growth": "p99, times what it was before",
     "cold_mb_s": "MB/s of the cold consumer",
     "compacted_mb_s": "MB/s compacted",
+    "answers_s": "until the port answers, s",
     "seconds": "seconds",
     "first_s": "until all have joined, s",
     "join_s": "one joins: settled after, s",
@@ -106,6 +107,7 @@ UNITS = {
     "rate": "/s",
     "p99_us": " µs",
     "seconds": " s",
+    "answers_s": " s",
     "join_cpu_s": " s",
 }
 
@@ -115,7 +117,7 @@ def summary(results: Results) -> str:
     loads = [f"| | {' | '.join(SUMMARY_COLUMNS)} |", "|---" * (len(SUMMARY_COLUMNS) + 1) + "|"]
     processes = ["| | Kafka | Odradek | ratio |", "|---|---:|---:|---:|"]
     for case in results.cases:
-        if case.name in ("start", "memory", "idle-groups"):
+        if case.name in ("start", "memory", "idle-groups", "recovery"):
             for row in case.rows:
                 unit = UNITS.get(row.metric, " MB")
                 numbers = f"{number(row.kafka)}{unit} | {number(row.odradek)}{unit} | {ratio(row)}"
@@ -136,7 +138,7 @@ def _cell(row: Row) -> str:
 
 
 def _title(row: Row) -> str:
-    return LABELS[row.metric].removesuffix(", MB")
+    return LABELS[row.metric].removesuffix(", MB").removesuffix(", s")
 
 
 def markdown(results: Results) -> str:

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable
 
-from benchmarks import beside_compaction, cold, many
+from benchmarks import beside_compaction, cold, many, recovery
 from benchmarks.brokers import Broker
 from benchmarks.measure import Bench, Run
 
@@ -12,4 +12,5 @@ SCENARIOS: dict[str, Callable[[Bench, Broker], contextlib.AbstractContextManager
     "many-connections": many.many_connections,
     "many-partitions": many.many_partitions,
     "beside-compaction": beside_compaction.prepared,
+    "recovery": recovery.prepared,
 }
