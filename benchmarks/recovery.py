@@ -26,7 +26,7 @@ NEVER_FLUSHED = {"flush.messages": str(2**63 - 1), "flush.ms": str(2**63 - 1)}
 
 @contextlib.contextmanager
 def prepared(bench: Bench, broker: Broker) -> Iterator[Run]:
-    """Each run fills the topic, kills the broker and waits for the next one; memory has room for one topic."""
+    """Each run fills the topic, kills the broker and waits for the next one; memory has room for one."""
 
     def run(_: float) -> Metrics:
         records = fill(bench, broker)
