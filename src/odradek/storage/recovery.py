@@ -240,7 +240,8 @@ def _give_room_back(disk: Disk, last: Segment) -> None:
 
 
 def write_again(disk: Disk, segments: list[Segment], offset: int) -> None:
-    """Write what lies at and above ``offset`` once more, the same bytes to the same place.
+    """Write what lies at and above ``offset`` once more, the same bytes to the same place; with it the whole
+    transaction index of such a segment (the other indexes were just written).
 
     Reading it proves nothing: after a sync that failed the kernel keeps bytes in its cache that the disk does
     not have, and takes them for clean, so that no later sync writes them either. Raises ``OSError``.
@@ -255,6 +256,7 @@ def write_again(disk: Disk, segments: list[Segment], offset: int) -> None:
                 write_all(disk, fd, _chunk(segment, position, _SCAN_BYTES), position)
         finally:
             disk.close(fd)
+        segment.transaction_index.write_again()
 
 
 def _cut_tail(disk: Disk, segments: list[Segment], number: int, end: ScanEnd) -> None:

@@ -63,6 +63,14 @@ class TransactionIndex:
         write_all(self._disk, self.fd, entry, len(self.entries) * _ENTRY.size)
         self.entries.append(transaction)
 
+    def write_again(self) -> None:
+        """Write all entries once more, in their places."""
+        if not self.entries:
+            return
+        if self.fd == _CLOSED:
+            self.fd = self._disk.open(self.path)
+        write_all(self._disk, self.fd, encode_transactions(self.entries), 0)
+
     def clear(self) -> None:
         """Forget all entries and remove the file, before a rebuild."""
         self.close()

@@ -30,6 +30,7 @@ from .conftest import (
     read_all,
     values_of,
 )
+from .test_checking import transact
 
 COUNT = 90
 VALUES = [b"%03d" % number * 20 for number in range(COUNT)]
@@ -345,6 +346,28 @@ def test_what_a_failed_flush_has_left_is_written_once_more(opener: Opener, faile
     assert path.read_bytes() == before
     expected = (0, len(before))  # no checkpoint was ever written
     assert (expected in writes) == failed
+
+
+def test_so_is_the_index_of_the_transactions_that_it_ended(opener: Opener) -> None:
+    disk = FaultyDisk()
+    store = opener(disk)
+    log = make_log(store)
+    transact(log, 7, 0, False, b"aborted")
+    disk.faults = [("sync_data", errno.EIO)]
+    store.flush(NOW_MS)
+    crash(store)
+    written: list[bytes] = []
+
+    class Watched(QuickDisk):
+        __slots__ = ()
+
+        def pwrite(self, fd: int, data: bytes | bytearray | memoryview, position: int, /) -> int:  # type: ignore[override]
+            written.append(bytes(data))
+            return QuickDisk.pwrite(fd, data, position)
+
+    index = Path(log.active.path(".txnindex")).read_bytes()
+    assert opener(Watched()).logs[T0].aborted_transactions(0, 2) == [(7, 0)]
+    assert index in written
 
 
 def folder_copy(folder: Path, tmp_path: Path) -> Path:
