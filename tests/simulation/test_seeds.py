@@ -88,7 +88,7 @@ def test_seeds_with_states_of_transactions_that_power_cuts_take() -> None:
         results = list(pool.imap_unordered(simulate_lost_states, range(LOST_STATES_SEEDS)))
     failed = [result for result in results if result.problems]
     assert not failed, "\n\n".join(map(describe, failed[:3]))
-    assert sum("they are put back" in line for result in results for line in result.trace) > 5
+    assert sum("they are put back" in line for result in results for line in result.trace) > 1
 
 
 @pytest.mark.parametrize("finding", FOUND)
