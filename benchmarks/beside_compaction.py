@@ -1,6 +1,6 @@
 """What clients notice of a compaction: latencies at a fixed pace, in turn without one and beside one.
 
-For each run there are two fresh topics of half a gigabyte, whose policy becomes ``compact`` in turn: one is
+For each run there are two fresh topics of 1.3 GB, whose policy becomes ``compact`` in turn: one is
 timed with nobody else there, the other is what the window runs beside. A window counts only when the
 compacting process was there from its beginning to its end.
 """
@@ -8,6 +8,7 @@ compacting process was there from its beginning to its end.
 import asyncio
 import contextlib
 import itertools
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -27,11 +28,13 @@ from odradek.records.builder import build_batch
 from odradek.records.record import Record
 
 SETTINGS = {"log.cleaner.backoff.ms": "0"}
-BATCHES = 600
+BATCHES = 1_500
 BATCH_RECORDS = 900
 VALUE_BYTES = 1_000
 HOT_BYTES = 100
 PATIENCE_S = 60.0
+GONE_S = 4.0
+"""After so long the files of a deleted topic are gone, and the disk has no more work with them."""
 _numbers = itertools.count()
 
 
@@ -48,8 +51,10 @@ def prepared(bench: Bench, broker: Broker) -> Iterator[Run]:
     def run(seconds: float) -> Metrics:
         with dirty_topic(broker) as topic:
             compacted_mb_s = timed_pass(broker, topic)
+        os.sync()  # neither window is to bear what was written before it
         alone = bench.paced(broker, HOT_BYTES, seconds)
         with dirty_topic(broker) as topic:
+            os.sync()
             asyncio.run(let_compact(broker.port, topic))
             wait_until(broker, compacting=True)
             beside = bench.paced(broker, HOT_BYTES, seconds)
@@ -69,7 +74,7 @@ def prepared(bench: Bench, broker: Broker) -> Iterator[Run]:
 
 @contextlib.contextmanager
 def dirty_topic(broker: Broker) -> Iterator[str]:
-    """Half a gigabyte of records with keys that come again, not compacted yet."""
+    """1.3 GB of records with keys that come again, not compacted yet."""
     name = f"dirty-{next(_numbers)}"
     with Admin(broker.port) as admin:
         admin.create_topic(name, 1, {"cleanup.policy": "delete", "segment.bytes": str(64 << 20)})
@@ -79,6 +84,7 @@ def dirty_topic(broker: Broker) -> Iterator[str]:
     finally:
         with Admin(broker.port) as admin:
             admin.delete_topic(name)
+        time.sleep(GONE_S)
 
 
 async def fill(port: int, topic_name: str) -> None:
