@@ -23,6 +23,11 @@ class Health(NamedTuple):
     """Partitions that come online by themselves."""
 
     @property
+    def online(self) -> int:
+        """How many partitions can be used."""
+        return self.partitions - len(self.offline) - self.recovery.partitions
+
+    @property
     def problems(self) -> list[str]:
         """What keeps the broker from being ready, one line each; partitions beyond ten are only counted."""
         found = []

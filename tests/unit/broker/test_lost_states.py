@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 
 from odradek.core.errors import ApiError, ErrorCode
-from odradek.protocol.generated.find_coordinator import FindCoordinatorRequest
 from odradek.storage.jobs import JobQueue
 from odradek.storage.log import Log
 
 from .harness import Harness
-from .transaction_client import TransactionalProducer, committed_offset, create_topic, read
+from .transaction_client import TransactionalProducer, committed_offset, producer_beside_a_group, read
 
 RETRIED = (ErrorCode.NOT_ENOUGH_REPLICAS, ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.KAFKA_STORAGE_ERROR)
 STATES = "__transaction_state-0/00000000000000000000.log"
@@ -20,12 +19,7 @@ STATES = "__transaction_state-0/00000000000000000000.log"
 
 @pytest.fixture
 def producer(tmp_path: Path) -> TransactionalProducer:
-    harness = Harness(tmp_path, transaction_state_log_num_partitions="1", offsets_topic_num_partitions="1")
-    create_topic(harness, 2)
-    harness.call(FindCoordinatorRequest(coordinator_keys=["g"]), 6)
-    producer = TransactionalProducer(harness)
-    producer.init()
-    return producer
+    return producer_beside_a_group(tmp_path)
 
 
 def lose_states(producer: TransactionalProducer, work: Callable[[], object]) -> None:

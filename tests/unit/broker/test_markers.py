@@ -7,25 +7,18 @@ import pytest
 
 from odradek.broker.markers import EndedTransaction, Marker
 from odradek.core.errors import ApiError, ErrorCode
-from odradek.protocol.generated.find_coordinator import FindCoordinatorRequest
 from odradek.storage import log_state
 from odradek.storage.log_state import LogState
 from odradek.storage.producers import Producers
 
-from .harness import Harness
-from .transaction_client import TransactionalProducer, committed_offset, create_topic, read
+from .transaction_client import TransactionalProducer, committed_offset, producer_beside_a_group, read
 
 MARKER = Marker(7, 1, True, 0, 2)
 
 
 @pytest.fixture
 def producer(tmp_path: Path) -> TransactionalProducer:
-    harness = Harness(tmp_path, transaction_state_log_num_partitions="1", offsets_topic_num_partitions="1")
-    create_topic(harness, 2)
-    harness.call(FindCoordinatorRequest(coordinator_keys=["g"]), 6)
-    producer = TransactionalProducer(harness)
-    producer.init()
-    return producer
+    return producer_beside_a_group(tmp_path)
 
 
 def test_a_partition_that_refuses_is_tried_again_and_the_others_are_not(

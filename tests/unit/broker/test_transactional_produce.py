@@ -69,18 +69,8 @@ def test_behind_an_end_of_version_1_nothing_is_appended_before_the_coordinator_h
 def test_what_the_coordinator_cannot_make_durable_is_not_acknowledged(
     producer: TransactionalProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broker = producer.harness.broker
-    states = broker.topics.partition("__transaction_state", 0)
-    assert states is not None
     pending = producer.send_produce(0, b"a")
-    flush = broker.begin_flush()
-    assert flush is not None
-    flush.run()
-    assert flush.ticket is not None
-    for item in flush.ticket.items:
-        if item.log is states.log:
-            item.error = OSError(errno.EIO, "a test")
-    broker.finish_flush(flush)
+    producer.flush_all_but_states()
     assert end_offset(producer) == 1
     assert produced(pending.response()) == (ErrorCode.NOT_ENOUGH_REPLICAS, -1)
     # it is in the log, and must not be taken for acknowledged when it comes again

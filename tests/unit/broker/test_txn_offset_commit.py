@@ -1,4 +1,3 @@
-import errno
 from pathlib import Path
 
 import pytest
@@ -174,17 +173,7 @@ def test_offsets_and_the_state_that_names_their_partition_share_a_flush(
 
 
 def test_offsets_are_not_acknowledged_without_the_state(producer: TransactionalProducer) -> None:
-    broker = producer.harness.broker
-    states = broker.topics.partition("__transaction_state", 0)
-    assert states is not None
     pending = producer.send_offset(5)
-    flush = broker.begin_flush()
-    assert flush is not None
-    flush.run()
-    assert flush.ticket is not None
-    for item in flush.ticket.items:
-        if item.log is states.log:
-            item.error = OSError(errno.EIO, "a test")
-    broker.finish_flush(flush)
+    producer.flush_all_but_states()
     assert committed(pending.response()) == ErrorCode.NOT_COORDINATOR
     assert producer.commit_offset(5) == ErrorCode.NOT_COORDINATOR

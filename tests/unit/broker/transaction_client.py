@@ -1,6 +1,8 @@
 """A transactional producer that talks to the harness, answer by answer."""
 
+import errno
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from odradek.core.errors import ApiError, ErrorCode
@@ -38,6 +40,16 @@ from .harness import Harness, Pending, batch
 TOPIC = "t"
 
 
+def producer_beside_a_group(folder: Path) -> "TransactionalProducer":
+    """One that has begun, a topic of two partitions, and the coordinator of a group ``g``."""
+    harness = Harness(folder, transaction_state_log_num_partitions="1", offsets_topic_num_partitions="1")
+    create_topic(harness, 2)
+    harness.call(FindCoordinatorRequest(coordinator_keys=["g"]), 6)
+    producer = TransactionalProducer(harness)
+    producer.init()
+    return producer
+
+
 class TransactionalProducer:
     """One producer; ``producer_id`` and ``epoch`` are what it was last told. Requests are flushed until they
     are answered, unless they are sent with ``send_…``."""
@@ -48,6 +60,20 @@ class TransactionalProducer:
         self.timeout_ms = timeout_ms
         self.producer_id = self.epoch = -1
         harness.call(FindCoordinatorRequest(coordinator_keys=[transactional_id], key_type=1), 6)
+
+    def flush_all_but_states(self) -> None:
+        """One flush, of which the disk refuses what is the transaction coordinator's."""
+        broker = self.harness.broker
+        states = broker.topics.partition("__transaction_state", 0)
+        flush = broker.begin_flush()
+        assert states is not None
+        assert flush is not None
+        assert flush.ticket is not None
+        flush.run()
+        for item in flush.ticket.items:
+            if item.log is states.log:
+                item.error = OSError(errno.EIO, "a test")
+        broker.finish_flush(flush)
 
     def init(self, version: int = 5, **fields: Any) -> int:
         """InitProducerId → its error code."""

@@ -26,10 +26,9 @@ def families(server: "Server", health: Health, traffic: Traffic) -> Iterator[Fam
 
 def _kafka(server: "Server", health: Health) -> Iterator[Family]:
     broker = server.broker
-    leaderless = len(health.offline) + health.recovery.partitions
-    online = health.partitions - leaderless
+    leaderless = health.partitions - health.online
     manager = "kafka_server_replicamanager_"
-    yield single(manager + "leadercount", "Partitions led by this broker.", online)
+    yield single(manager + "leadercount", "Partitions led by this broker.", health.online)
     yield single(manager + "partitioncount", "Partitions of this broker.", health.partitions)
     yield single(manager + "offlinereplicacount", "Partitions that cannot be used.", len(health.offline))
     yield single(manager + "underreplicatedpartitions", "Partitions with replicas out of sync.", 0)
@@ -108,7 +107,7 @@ def _own(server: "Server", health: Health) -> Iterator[Family]:
         "odradek_partitions",
         "Partitions by state.",
         [
-            (("online",), health.partitions - len(health.offline) - health.recovery.partitions),
+            (("online",), health.online),
             (("recovering",), health.recovery.partitions),
             (("offline",), len(health.offline)),
         ],
