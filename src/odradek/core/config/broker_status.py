@@ -94,7 +94,7 @@ IMPLEMENTED = {
     "offsets.retention.minutes": "How long the offsets of an empty group are kept.",
     "offsets.topic.num.partitions": "Partitions of __consumer_offsets when it is created.",
     "offsets.topic.replication.factor": "Capped to one replica.",
-    "offsets.topic.segment.bytes": "Segment size of __consumer_offsets.",
+    "offsets.topic.segment.bytes": "Segment size of __consumer_offsets, at least 1 MiB.",
     "process.roles": "Must include broker.",
     "producer.id.expiration.ms": "Idle idempotent producers are forgotten after this.",
     "queued.max.request.bytes": "Most bytes of requests that have not arrived whole; more are not read.",
@@ -109,7 +109,7 @@ IMPLEMENTED = {
     "transaction.state.log.min.isr": "Capped to one replica.",
     "transaction.state.log.num.partitions": "Partitions of __transaction_state when it is created.",
     "transaction.state.log.replication.factor": "Capped to one replica.",
-    "transaction.state.log.segment.bytes": "Segment size of __transaction_state.",
+    "transaction.state.log.segment.bytes": "Segment size of __transaction_state, at least 1 MiB.",
     "transactional.id.expiration.ms": "How long an unused transactional id is kept.",
 }
 """Key → what it does, in one line."""
