@@ -223,10 +223,18 @@ class TransactionShard:
             return Step()
         step = self._write(current.completed(now.wall_ms))
         step.is_urgent = False
-        waiting = self._parked.pop(transactional_id, ())
-        if waiting:
-            step.cancel_timer((PARKED, transactional_id))
-            step.effects = [Retry(parked.run) for parked in waiting]
+        if transactional_id in self._parked:
+            step.effects = [Retry(lambda later: self._resume(transactional_id))]
+        return step
+
+    def _resume(self, transactional_id: str) -> Step:
+        """Those who wait for the end of a transaction go on. While the disk refuses the record that closes
+        it they wait on: it is tried again."""
+        step = Step()
+        if self.transactions[transactional_id].state in PREPARED:
+            return step
+        step.cancel_timer((PARKED, transactional_id))
+        step.effects = [Retry(parked.run) for parked in self._parked.pop(transactional_id)]
         return step
 
     def expire(self, now: Now) -> Step:
