@@ -415,7 +415,8 @@ class Broker:
         self.topics.make_missing()
         self.recovery.run()
         self.room.look()
-        return self.maintenance.run() + self.cleaner.run() + self.scrubber.run()
+        chores = self.groups.chores() if "groups" in self.__dict__ else []
+        return chores + self.maintenance.run() + self.cleaner.run() + self.scrubber.run()
 
     def close(self, *, is_clean: bool = True) -> None:
         """Everything durable, the folder marked as cleanly closed, unless ``is_clean`` is false: then files
@@ -423,6 +424,8 @@ class Broker:
         try:
             self.metadata.close()
         finally:
+            if is_clean and "groups" in self.__dict__:
+                self.groups.close()
             self.store.close(self.clock.now_ms(), clean=is_clean)
 
 

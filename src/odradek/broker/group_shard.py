@@ -39,9 +39,15 @@ class GroupRunner(ShardRunner[GroupShard]):
             topic = topics.get(name)
             return topic is not None and topic_id not in (ZERO_ID, topic.topic_id)
 
+        self._broker.groups.loaded(self)
         super().start()
         # A crash may have come between a topic's deletion and that of its offsets.
         self.forget_offsets(is_of_an_earlier_topic)
+
+    def unload(self) -> None:
+        if self.is_ready:
+            self._broker.groups.history.keep(self.shard.groups)
+        super().unload()
 
     def end_transaction(self, marker: bytearray, producer_id: int, is_commit: bool) -> int:
         """Writes the end of a transaction, a control batch, and applies or drops the offsets that were

@@ -4,9 +4,12 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from odradek.broker.group_shard import GroupRunner
+from odradek.broker.maintenance import Chore
 from odradek.broker.partitions import OFFSETS_TOPIC, Partition
+from odradek.broker.rebalance_history import RebalanceHistory
 from odradek.broker.shards import Shards
 from odradek.cluster.image import ClusterImage
+from odradek.coordinator.hashing import partition_for
 from odradek.coordinator.settings import GroupSettings, MigrationPolicy
 from odradek.coordinator.shard import GroupShard
 from odradek.coordinator.topics_view import TopicsView
@@ -42,6 +45,7 @@ class Groups(Shards[GroupRunner]):
             consumer_assignors=config.group_consumer_assignors,
             migration_policy=MigrationPolicy[config.group_consumer_migration_policy.upper()],
         )
+        self.history = RebalanceHistory(broker.store.volume, broker.clock)
         self._topics = broker.image.topics
         self._view = _view(broker.image)
         self._schedule_expiry()
@@ -73,11 +77,27 @@ class Groups(Shards[GroupRunner]):
             runner.shard.topics_changed(self._view, changed)
         if OFFSETS_TOPIC in gone:
             self.unload_all()
+            self.history.forget()
         if gone:
             for runner in self.ready_runners():
                 runner.forget_offsets(
                     lambda name, topic_id: name in gone and topic_id in (ZERO_ID, gone[name])
                 )
+
+    # Why groups rebalanced
+
+    def loaded(self, runner: GroupRunner) -> None:
+        """A shard is whole again: its groups get back why they rebalanced."""
+        index, count = runner.partition.index, self.partition_count
+        self.history.give_back(runner.shard.groups, lambda group_id: partition_for(group_id, count) == index)
+
+    def chores(self) -> list[Chore]:
+        """Called about once a second: what should run in some thread."""
+        return self.history.chores(runner.shard.groups for runner in self.ready_runners())
+
+    def close(self) -> None:
+        """The broker stops cleanly."""
+        self.history.write(runner.shard.groups for runner in self.ready_runners())
 
     # Expiry
 

@@ -1,11 +1,13 @@
 """Why a group rebalanced lately: who came, went, was lost or fenced, what changed, and when.
 
-Kept in memory, for classic and consumer groups alike; nothing of it is written, so after a start it begins
-with what happens then. :data:`REBALANCES_KEY` is how it is asked for: docs/groups.md has the words.
+Kept in memory, for classic and consumer groups alike; none of Kafka's records has room for it, so whoever
+drives the machines keeps it over a restart. :data:`REBALANCES_KEY` is how it is asked for: docs/groups.md has
+the words.
 """
 
 import json
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -54,8 +56,8 @@ class Rebalances:
 
     __slots__ = ("_entries",)
 
-    def __init__(self) -> None:
-        self._entries: deque[Rebalance] | None = None
+    def __init__(self, entries: Sequence[Rebalance] = ()) -> None:
+        self._entries: deque[Rebalance] | None = deque(entries, KEPT) if entries else None
 
     def note(self, entry: Rebalance) -> None:
         if self._entries is None:

@@ -290,15 +290,16 @@ class Replacer:
         self._prepared = 0
         self._written: dict[str, int] = {}
 
-    def prepare(self, path: str, content: bytes) -> Callable[[], None]:
-        """A call that puts ``content`` in the place of ``path``; it raises ``OSError``."""
+    def prepare(self, path: str, content: bytes | Callable[[], bytes]) -> Callable[[], None]:
+        """A call that puts ``content``, or what it returns then, in the place of ``path``; it raises
+        ``OSError``."""
         self._prepared += 1
         number = self._prepared
 
         def write() -> None:
             with self._lock:
                 if number > self._written.get(path, 0):
-                    replace_file(self._disk, path, content)
+                    replace_file(self._disk, path, content() if callable(content) else content)
                     self._written[path] = number
 
         return write

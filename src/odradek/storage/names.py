@@ -25,6 +25,7 @@ CLEANER_POINTS = "cleaner-offset-checkpoint"
 HIGH_WATERMARKS = "replication-offset-checkpoint"
 FLUSHED_OFFSETS = "odradek-flushed-offsets"
 SCRUB_NOTES = "odradek-scrub"
+REBALANCES = "odradek-rebalances"
 LEADER_EPOCHS = "leader-epoch-checkpoint"
 PARTITION_METADATA = "partition.metadata"
 

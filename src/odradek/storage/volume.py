@@ -100,8 +100,9 @@ class Volume:
         if not self.journal.sync():
             self.write_recovery_points()
 
-    def checkpoint_write(self, path: str, content: bytes) -> Callable[[], None]:
-        """A call that puts ``content`` in the place of ``path``, in any thread; it may raise ``OSError``.
+    def checkpoint_write(self, path: str, content: bytes | Callable[[], bytes]) -> Callable[[], None]:
+        """A call that puts ``content``, or what it returns then, in the place of ``path``, in any thread; it
+        may raise ``OSError``.
 
         It does nothing once something newer is there: what waited in a thread must not undo it.
         """

@@ -3,6 +3,7 @@
 Nothing wrong is ever served, nothing goes silently, and no other partition notices.
 """
 
+import json
 import random
 import re
 import shutil
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from odradek.broker.broker import Broker
+from odradek.broker.rebalance_history import WRITE_MS
 from odradek.cluster import file_store
+from odradek.coordinator.rebalances import REBALANCES_KEY
 from odradek.core.errors import ApiError, DamageError, ErrorCode, StartupError
 from odradek.core.ids import TopicPartition
 from odradek.protocol.generated.create_topics import (
@@ -24,6 +27,7 @@ from odradek.protocol.generated.delete_records import (
     DeleteRecordsRequest,
     DeleteRecordsTopic,
 )
+from odradek.protocol.generated.describe_configs import DescribeConfigsRequest, DescribeConfigsResource
 from odradek.protocol.generated.fetch import FetchPartition, FetchRequest, FetchTopic
 from odradek.protocol.generated.list_offsets import ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic
 from odradek.protocol.generated.produce import PartitionProduceData, ProduceRequest, TopicProduceData
@@ -34,6 +38,7 @@ from odradek.records.record import Record, read_records
 from odradek.storage.disk import SystemDisk
 from odradek.storage.jobs import JobQueue
 
+from .group_client import stable_member, with_groups
 from .harness import Harness, batch
 from .transaction_client import TOPIC, TransactionalProducer, read
 
@@ -41,6 +46,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "damage.md"
 SUFFIXES = (".log", ".index", ".timeindex", ".txnindex", ".snapshot")
 TOPICS = ("a", "b")
 TRANSACTIONAL, COMPACTED = TOPIC, "c"
+GROUP = "g"
 RECORDS = 60
 TRANSACTIONS = 30
 KEYS = 3
@@ -93,7 +99,8 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def _fill(folder: Path, *, is_stopped: bool) -> None:
-    harness = Harness(folder, transaction_state_log_num_partitions="1")
+    counts = {"transaction_state_log_num_partitions": "1", "offsets_topic_num_partitions": "1"}
+    harness = Harness(folder, **counts)
     configs = [
         CreatableTopicConfig(name="segment.ms", value="20000"),
         CreatableTopicConfig(name="index.interval.bytes", value="300"),
@@ -122,10 +129,15 @@ def _fill(folder: Path, *, is_stopped: bool) -> None:
     )
     _transact(harness)
     _compact(harness)
+    stable_member(with_groups(harness), session_timeout_ms=300_000)
+    assert rebalances(harness) == ["joined"]
     if is_stopped:
         harness.stop()
     else:
         harness.broker.store.write_checkpoints()
+        harness.advance(WRITE_MS)
+        for chore in harness.broker.groups.chores():
+            chore()
         harness.advance(1_000)
         for topic in TOPICS:
             assert produce(harness, topic, RECORDS) == 0
@@ -230,6 +242,15 @@ def read_committed(harness: Harness) -> str:
     return REBUILT
 
 
+def rebalances(harness: Harness) -> list[str]:
+    """Why the group rebalanced."""
+    resource = DescribeConfigsResource(
+        resource_type=32, resource_name=GROUP, configuration_keys=[REBALANCES_KEY]
+    )
+    (result,) = harness.call(DescribeConfigsRequest(resources=[resource])).results
+    return [entry["cause"] for config in result.configs for entry in json.loads(config.value)]
+
+
 def read_compacted(harness: Harness) -> str:
     """The last value of each key, or the partition is offline."""
     log = harness.broker.store.logs[TopicPartition(COMPACTED, 0)]
@@ -278,6 +299,7 @@ def outcome(folder: Path, hurt: str, *, count: int, scrubbed: bool) -> str:
     try:
         if scrubbed:
             scrub(harness.broker)
+        assert rebalances(harness) in (["joined"], [])
         others = [topic for topic in TOPICS if topic != hurt]
         for topic in others:
             assert read_all(harness, topic, count) == REBUILT, "another partition noticed"
