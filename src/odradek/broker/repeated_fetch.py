@@ -1,17 +1,20 @@
 """The fetch of a consumer in a loop: one partition, the same request but for offset and session epoch.
 
 See :mod:`odradek.broker.repeats`. It is answered here only when there is enough to read at once and nothing
-else to say; the rest (parking, errors, transactions, replicas) is left to :mod:`odradek.broker.fetch`.
+else to say; the rest (parking, errors, aborted transactions, replicas) is left to
+:mod:`odradek.broker.fetch`.
 """
 
 from struct import Struct
 from typing import TYPE_CHECKING
 
+from odradek.broker.fetch import READ_COMMITTED
 from odradek.broker.fetch_sessions import FINAL_EPOCH, TOPIC_IDS_FROM_VERSION
 from odradek.broker.requests import Parts, RequestContext
 from odradek.core.errors import ApiError
 from odradek.protocol.fields import uvarint_bytes
 from odradek.protocol.generated.fetch import (
+    AbortedTransaction,
     FetchableTopicResponse,
     FetchRequest,
     FetchResponse,
@@ -40,7 +43,7 @@ def learn(
     """What ``request`` has in common with those that may follow it; None when it is not of the kind."""
     if len(request.topics) != 1 or len(request.topics[0].partitions) != 1 or request.forgotten_topics_data:
         return None
-    if max(request.replica_id, request.replica_state.replica_id) >= 0 or request.isolation_level:
+    if max(request.replica_id, request.replica_state.replica_id) >= 0:
         return None
     is_in_session = request.session_id > 0 and request.session_epoch > 0
     if not is_in_session and (request.session_id or request.session_epoch != FINAL_EPOCH):
@@ -75,6 +78,7 @@ class RepeatedFetch:
         "_broker",
         "_frame_size",
         "_image",
+        "_is_read_committed",
         "_key",
         "_length_bytes",
         "_max_bytes",
@@ -98,6 +102,7 @@ class RepeatedFetch:
         self._key = (topic.topic or topic.topic_id, self._asked.partition)
         self._session_id = request.session_id
         self._image = broker.image
+        self._is_read_committed = request.isolation_level == READ_COMMITTED
         self._min_bytes = max(request.min_bytes, 1)
         self._max_bytes = min(
             request.max_bytes, broker.config.fetch_max_bytes, self._asked.partition_max_bytes
@@ -107,7 +112,8 @@ class RepeatedFetch:
         """Whether the layouts of request and answer are such that :meth:`answer` can do with them."""
         request, asked = self._request, self._asked
         asks = request_stencil(frame, request, version, (request, "session_epoch"), (asked, "fetch_offset"))
-        data = PartitionData(partition_index=asked.partition, aborted_transactions=None)
+        aborted: list[AbortedTransaction] | None = [] if self._is_read_committed else None
+        data = PartitionData(partition_index=asked.partition, aborted_transactions=aborted)
         topic = FetchableTopicResponse(
             topic=request.topics[0].topic, topic_id=request.topics[0].topic_id, partitions=[data]
         )
@@ -156,10 +162,15 @@ class RepeatedFetch:
         if not log.log_start_offset <= offset < high_watermark:
             return None
         try:
-            records = log.read(offset, self._max_bytes, high_watermark, cached_only=True).records
             stable_offset = log.last_stable_offset
+            is_read_committed = self._is_read_committed
+            upper_offset = stable_offset if is_read_committed else high_watermark
+            read = log.read(offset, self._max_bytes, upper_offset, cached_only=True)
+            if is_read_committed and log.aborted_transactions(offset, read.next_offset):
+                return None
         except (ApiError, ColdReadError):
             return None
+        records = read.records
         size = len(records)
         if size < self._min_bytes:
             return None

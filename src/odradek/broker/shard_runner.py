@@ -17,7 +17,7 @@ from odradek.coordinator.step import Now, PlainWrite, RecordBytes, Step, TimerKe
 from odradek.core.errors import ApiError, DamageError, ErrorCode
 from odradek.protocol.primitives import MalformedError
 from odradek.records.batch import HEADER_SIZE, iterate_batches
-from odradek.records.builder import build_batch
+from odradek.records.builder import build_plain
 from odradek.records.control import read_marker
 from odradek.records.errors import CorruptBatchError, InvalidRecordsError
 from odradek.records.record import Record, read_records
@@ -196,13 +196,7 @@ class ShardRunner(Generic[S]):
         *,
         transactional: bool = False,
     ) -> bytearray:
-        now_ms = self._clock.now_ms()
-        return build_batch(
-            [Record(0, now_ms, key, value) for key, value in records],
-            producer_id=producer_id,
-            producer_epoch=epoch,
-            transactional=transactional,
-        )
+        return build_plain(records, self._clock.now_ms(), producer_id, epoch, transactional=transactional)
 
     def append_batch(self, batch: bytearray, is_urgent: bool = True) -> AppendResult:
         """Appends a batch of the coordinator's own. Raises :class:`ApiError`."""

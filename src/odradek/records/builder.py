@@ -1,6 +1,7 @@
 """Building v2 batches: for coordinators, tests, tools and recompression; producers send theirs ready-made."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from struct import Struct
 
 from odradek.records.batch import (
     CONTROL_FLAG,
@@ -93,6 +94,55 @@ def build_batch(
     return batch
 
 
+_crc_into = Struct(">I").pack_into
+
+
+def build_plain(
+    records: Sequence[tuple[bytes, bytes | None]],
+    timestamp_ms: int,
+    producer_id: int = NO_PRODUCER_ID,
+    producer_epoch: int = -1,
+    *,
+    transactional: bool = False,
+) -> bytearray:
+    """What :func:`build_batch` makes of ``records`` (keys and values) of one time, at a third of the cost:
+    coordinators write several of them for a request."""
+    pieces: list[bytes] = []
+    for delta, (key, value) in enumerate(records):
+        key_length, offset_delta = _varint(len(key)), _varint(delta)
+        value_length, content = (b"\1", b"") if value is None else (_varint(len(value)), value)
+        size = 3 + len(offset_delta) + len(key_length) + len(key) + len(value_length) + len(content)
+        pieces += (_varint(size), b"\0\0", offset_delta, key_length, key, value_length, content, b"\0")
+    attributes = TRANSACTIONAL_FLAG if transactional else 0
+    return around_body(b"".join(pieces), len(records), attributes, timestamp_ms, producer_id, producer_epoch)
+
+
+def around_body(
+    body: bytes, count: int, attributes: int, timestamp_ms: int, producer_id: int, producer_epoch: int
+) -> bytearray:
+    """The batch whose ``count`` uncompressed records are ``body``, all of one time and without sequence."""
+    batch = bytearray(
+        HEADER.pack(
+            0,
+            HEADER_SIZE - LENGTH_OVERHEAD + len(body),
+            -1,
+            MAGIC,
+            0,
+            attributes,
+            count - 1,
+            timestamp_ms,
+            timestamp_ms,
+            producer_id,
+            producer_epoch,
+            NO_SEQUENCE,
+            count,
+        )
+    )
+    batch += body
+    _crc_into(batch, CRC_START - 4, crc32c(memoryview(batch)[CRC_START:]))
+    return batch
+
+
 def seal_batch(batch: bytearray | memoryview) -> None:
     """Recompute the CRC of the one batch that fills ``batch``, after fields that it covers were changed."""
     crc = crc32c(memoryview(batch)[CRC_START:])
@@ -119,3 +169,17 @@ def _write_bytes(out: bytearray, content: Bytes | None) -> None:
     else:
         write_varint(out, len(content))
         out += content
+
+
+def _varint(number: int) -> bytes:
+    """``number``, not negative, in zigzag form."""
+    return _VARINTS[number] if number < len(_VARINTS) else _make_varint(number)
+
+
+def _make_varint(number: int) -> bytes:
+    out = bytearray()
+    write_varint(out, number)
+    return bytes(out)
+
+
+_VARINTS = [_make_varint(number) for number in range(512)]

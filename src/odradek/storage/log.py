@@ -20,10 +20,9 @@ from odradek.records.batch import (
     TRANSACTIONAL_FLAG,
     BatchHeader,
 )
-from odradek.records.control import EndTransactionMarker, read_marker
+from odradek.records.control import EndTransactionMarker, first_marker
 from odradek.records.crc import crc32c
 from odradek.records.errors import CorruptBatchError, InvalidRecordsError
-from odradek.records.record import read_records
 from odradek.storage import lookup, names, validation
 from odradek.storage.checking import check_batches
 from odradek.storage.disk import write_all
@@ -234,7 +233,7 @@ class Log(GatheringLog):
 
     def _check_marker(self, records: memoryview, header: BatchHeader) -> EndTransactionMarker | None:
         try:
-            marker = read_marker(read_records(records)[0])
+            marker = first_marker(records, header)
         except (CorruptBatchError, InvalidRecordsError, IndexError) as error:
             raise ApiError(ErrorCode.INVALID_RECORD, f"control batch without a marker: {error}") from error
         if marker is not None:
@@ -242,7 +241,7 @@ class Log(GatheringLog):
         return marker
 
     def _note_producer(self, admitted: _Admitted, first_offset: int, now_ms: int) -> None:
-        header = admitted.header._replace(base_offset=first_offset)
+        header = BatchHeader._make((first_offset, *admitted.header[1:]))
         if not header.is_control:
             self.producers.add(header, now_ms)
         elif admitted.marker is not None:

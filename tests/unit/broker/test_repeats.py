@@ -23,6 +23,7 @@ from tests.unit.broker.harness import Closed, Harness, batch
 from tests.unit.broker.repeating import from_scratch, is_known, learn
 from tests.unit.broker.test_fetch import base_offsets, fetch, fill, partitions
 from tests.unit.broker.test_produce import only, produce
+from tests.unit.broker.transaction_client import TransactionalProducer
 
 
 @pytest.fixture
@@ -52,6 +53,46 @@ def test_a_fetch_is_answered_as_if_it_were_the_first(harness: Harness, version: 
         request = fetch_in(harness, version, offset)
         assert is_known(harness, request, version)
         assert harness.call(request, version) == from_scratch(harness, request, version)
+
+
+@pytest.mark.parametrize("version", range(7, 19))
+def test_a_read_committed_fetch_is_answered_as_if_it_were_the_first(harness: Harness, version: int) -> None:
+    learn(harness, fetch_in(harness, version, isolation_level=1), version)
+    for offset in (0, 1, 2, 3):
+        request = fetch_in(harness, version, offset, isolation_level=1)
+        assert is_known(harness, request, version)
+        assert harness.call(request, version) == from_scratch(harness, request, version)
+
+
+def test_what_is_read_committed_ends_at_an_open_transaction(harness: Harness) -> None:
+    producer = TransactionalProducer(harness)
+    producer.init()
+    learn(harness, fetch_in(harness, 12, isolation_level=1), 12)
+    assert producer.produce(0, b"open")[0] == ErrorCode.NONE
+    fill(harness, batch(b"behind it"))
+    request = fetch_in(harness, 12, 2, isolation_level=1)
+    assert is_known(harness, request, 12)
+    response = harness.call(request, 12)
+    assert response == from_scratch(harness, request, 12)
+    assert base_offsets(partitions(response)[0]) == [2, 3]
+    request = fetch_in(harness, 12, 4, isolation_level=1)
+    assert not is_known(harness, request, 12)
+
+
+def test_aborted_transactions_take_the_long_way(harness: Harness) -> None:
+    producer = TransactionalProducer(harness)
+    producer.init()
+    producer.produce(0, b"aborted")
+    producer.end(committed=False)
+    fill(harness, batch(b"behind it"))
+    learn(harness, fetch_in(harness, 12, isolation_level=1), 12)
+    # records at 4, their marker at 5
+    for offset, is_plain in ((3, False), (4, False), (5, False), (6, True)):
+        request = fetch_in(harness, 12, offset, isolation_level=1)
+        assert is_known(harness, request, 12) == is_plain
+        response = harness.call(request, 12)
+        assert response == from_scratch(harness, request, 12)
+        assert bool(partitions(response)[0].aborted_transactions) != is_plain
 
 
 @pytest.mark.parametrize("offset", [-1, 4, 5])

@@ -187,7 +187,7 @@ class TransactionShard:
         if moved is None:
             assert transaction is not None
             return when_durable(token, _ended(transaction, request.version))
-        return self._write(moved, token, _ended(moved.completed(now.wall_ms), request.version))
+        return self._write(moved, token, _ended(moved, request.version))
 
     # What nobody asks for
 
@@ -343,7 +343,7 @@ def _ended(transaction: Transaction, version: int) -> Initialized:
     """What EndTxn says: from version 2 on, under which id and epoch the producer goes on."""
     if version < VERSION_2:
         return Initialized(ErrorCode.NONE)
-    return Initialized(ErrorCode.NONE, Producer(transaction.producer_id, transaction.epoch))
+    return Initialized(ErrorCode.NONE, Producer(*transaction.successor))
 
 
 def _end_of(transaction: Transaction) -> tuple[int, int, State]:

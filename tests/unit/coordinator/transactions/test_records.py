@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from odradek.coordinator.settings import TransactionSettings
 from odradek.coordinator.transactions import records
 from odradek.coordinator.transactions.shard import TransactionShard
-from odradek.coordinator.transactions.transaction import State, new_transaction
+from odradek.coordinator.transactions.transaction import State, Transaction, new_transaction
 from odradek.protocol.generated.transaction_log import TransactionLogValue
 from odradek.protocol.primitives import MalformedError
 from odradek.protocol.versioned import encode_versioned
@@ -55,6 +57,35 @@ def test_what_is_written_is_what_kafka_writes() -> None:
         transactional_id = records.read_key(key)
         assert transactional_id is not None
         assert records.record(records.read_value(transactional_id, value), 2) == (key, value)
+
+
+@given(
+    transactions=st.lists(
+        st.builds(
+            Transaction,
+            st.sampled_from(["x", "y"]),
+            st.integers(0, 1 << 62),
+            st.integers(-1, 1 << 62),
+            st.sampled_from([-1, -1, 7]),
+            st.integers(0, 32_767),
+            st.just(-1),
+            st.integers(0, (1 << 31) - 1),
+            st.sampled_from(State),
+            st.frozensets(st.tuples(st.sampled_from(["t", "u" * 200]), st.integers(0, 3)), max_size=3),
+            st.integers(-1, 1 << 62),
+            st.integers(0, 1 << 62),
+            st.sampled_from([0, 2]),
+            st.just(False),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    level=st.integers(0, 2),
+)
+def test_what_is_packed_is_what_would_be_encoded(transactions: list[Transaction], level: int) -> None:
+    for transaction in transactions:
+        expected = encode_versioned(*records._value(transaction, level))
+        assert records.record(transaction, level) == (records.key(transaction.transactional_id), expected)
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
