@@ -20,6 +20,9 @@ Bytes = bytes | bytearray | memoryview
 
 _MACOS_FULL_SYNC = 51
 _KEEP_SIZE = 1
+_WRITE_AND_WAIT = 7
+"""SYNC_FILE_RANGE_WAIT_BEFORE, _WRITE and _WAIT_AFTER."""
+_NOT_THERE = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.ESPIPE, errno.EPERM})
 _ANY_BYTE = [bytearray(1)]
 _NO_WAIT = getattr(os, "RWF_NOWAIT", -1)
 _MAP_OPTIONS = {"trackfd": False} if sys.version_info >= (3, 13) else {}
@@ -57,6 +60,7 @@ class Disk(Protocol):
     def truncate(self, fd: int, length: int, /) -> None: ...
     def reserve(self, fd: int, position: int, length: int) -> None: ...
     def size(self, fd: int) -> int: ...
+    def write_out(self, fd: int, position: int, length: int) -> None: ...
     def sync_data(self, fd: int, /) -> None: ...
     def sync(self, fd: int, /) -> None: ...
     def sync_folder(self, path: str) -> None: ...
@@ -118,6 +122,20 @@ class SystemDisk:
 
     def size(self, fd: int) -> int:
         return os.fstat(fd).st_size
+
+    def write_out(self, fd: int, position: int, length: int) -> None:
+        """Have ``length`` bytes from ``position`` on written and wait for it; only a sync makes them durable.
+
+        Does nothing where there is no such call. Raises ``OSError`` as a sync would, and then stands for it:
+        the kernel tells of a failed write once.
+        """
+        try:
+            self._libc_call("sync_file_range", fd, position, length, _WRITE_AND_WAIT)
+        except OSError as error:
+            if error.errno not in _NOT_THERE:
+                raise
+        except ImportError:
+            pass  # a Python without ctypes
 
     def sync_data(self, fd: int, /) -> None:
         """Make the file's bytes and length durable."""

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 SYNC_FILE_SYSTEM_FROM = 6
 """From so many files on one ``syncfs`` is taken, though it syncs what others wrote, too."""
+PIECE_BYTES = 4 * 1024 * 1024
+"""What has grown by more is written in pieces of so much before it is synced. Handed over as a whole it would
+fill the device's queue, and whoever needs the disk meanwhile, if only to find free blocks for the next
+append, waits for all of it."""
 _NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 
 
@@ -35,6 +39,7 @@ class FlushItem:
         "file_error",
         "files",
         "folders",
+        "grown_from",
         "is_news",
         "is_whole",
         "log",
@@ -57,6 +62,8 @@ class FlushItem:
         self.folders = folders
         self.place: tuple[Segment, int] | None = None
         """Where ``end_offset`` lies: segment and position."""
+        self.grown_from = -1
+        """From where on the last of ``fds`` is news, if it is the segment of ``place`` and has grown."""
         self.truncations = 0
         self.fact: Fact | None = None
         """What is to be noted once it is durable, if it is news."""
@@ -92,6 +99,7 @@ class FlushTicket:
     def run(self) -> None:
         """Sync everything; in any thread, once. A failure stays with the item that it concerns."""
         replaced_many = self._replace_files()
+        self._write_out()
         count = sum(len(item.fds) + item.is_whole for item in self.items)
         many = replaced_many or count >= SYNC_FILE_SYSTEM_FROM
         if not (many and self._sync_file_system()):
@@ -103,6 +111,16 @@ class FlushTicket:
             item.fds = []
         self._note_facts()
         self._write_checkpoint()
+
+    def _write_out(self) -> None:
+        for item in self.items:
+            if item.grown_from < 0 or item.place is None:
+                continue
+            try:
+                for position in range(item.grown_from, item.place[1] - PIECE_BYTES, PIECE_BYTES):
+                    self._disk.write_out(item.fds[-1], position, PIECE_BYTES)
+            except OSError as error:
+                item.error = error
 
     def _write_checkpoint(self) -> None:
         """Last, as a log start on disk must not lie above what is there of its log after a power cut."""

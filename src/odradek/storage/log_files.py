@@ -11,7 +11,7 @@ from odradek.storage.log_state import NO_ROOM, NOT_READY, LogState
 from odradek.storage.segment import ROOM_FROM_BYTES, Segment
 from odradek.storage.snapshots import encode_snapshot
 
-_MOST_ROOM_BYTES = 16 * 1024 * 1024
+_MOST_ROOM_BYTES = 64 * 1024 * 1024
 _LEFT_BYTES = 1024 * 1024
 """Room that a segment may keep when it is sealed: giving it back takes the file system a while."""
 

@@ -279,6 +279,8 @@ class LogState:
             files.append((f"{self.folder}/{names.LEADER_EPOCHS}", encode_epochs(self._epochs.entries)))
         item = FlushItem(self, self.log_end_offset, fds, files, sorted(folders))
         item.place = (active, active.size)
+        if grown:
+            item.grown_from = active.size - self.unflushed_bytes
         item.truncations = self._truncations
         item.is_whole, self._is_unsynced = self._is_unsynced and self.offline is None, False
         if self.topic_id != ZERO_ID and self.offline is None:

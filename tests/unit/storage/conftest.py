@@ -95,6 +95,10 @@ class FaultyDisk(QuickDisk):
         self._maybe_fail("open")
         return super().open(path, create=create, writable=writable)
 
+    def write_out(self, fd: int, position: int, length: int) -> None:
+        self._maybe_fail("write_out")
+        super().write_out(fd, position, length)
+
     def sync_data(self, fd: int, /) -> None:
         self._maybe_fail("sync_data")
         super().sync_data(fd)

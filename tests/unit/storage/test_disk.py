@@ -1,5 +1,6 @@
 """The disk seam's own promises."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -44,6 +45,25 @@ def test_syncing(disk: SystemDisk, tmp_path: Path) -> None:
     disk.sync(fd)
     disk.sync_folder(str(tmp_path))
     assert disk.sync_file_system(fd) in (True, False)
+    disk.close(fd)
+
+
+def test_writing_out_does_without_a_system_that_cannot(
+    disk: SystemDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fd = disk.open(str(tmp_path / "file"), create=True)
+    write_all(disk, fd, b"content", 0)
+    disk.write_out(fd, 0, 7)
+    answer = errno.ENOSYS
+
+    def call(name: str, fd: int, *numbers: int) -> bool:
+        raise OSError(answer, name)
+
+    monkeypatch.setattr(SystemDisk, "_libc_call", staticmethod(call))
+    disk.write_out(fd, 0, 7)
+    answer = errno.EIO
+    with pytest.raises(OSError, match="sync_file_range"):
+        disk.write_out(fd, 0, 7)
     disk.close(fd)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from odradek.core.errors import ApiError, DamageError, ErrorCode
 from odradek.core.ids import TopicPartition
-from odradek.storage import names
+from odradek.storage import flush, names
 from odradek.storage.checkpoints import decode_offsets
 from odradek.storage.config import UNLIMITED, LogConfig
 from odradek.storage.log import Log
@@ -95,6 +95,36 @@ def test_a_failed_flush_takes_only_its_log_offline(faulty: LogStore, disk: Fault
     assert "flush failed" in str(logs[0].offline)
     assert (logs[0].high_watermark, logs[0].flushed_offset) == (1, 1)
     assert faulty.begin_flush(NOW_MS) is None, "never tried again as if nothing had happened"
+
+
+def test_much_is_written_in_pieces_before_it_is_synced(
+    faulty: LogStore, disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flush, "PIECE_BYTES", 1_000)
+    log = make_log(faulty, LogConfig())
+    append(log, b"a" * 800)
+    faulty.flush(NOW_MS)
+    assert "write_out" not in disk.calls
+    append(log, b"b" * 3_500)
+    disk.calls.clear()
+    assert faulty.flush(NOW_MS) == [log]
+    assert [call for call in disk.calls if "write_out" in call or "sync" in call] == ["write_out"] * 3 + [
+        "sync_data"
+    ]
+
+
+def test_a_piece_that_cannot_be_written_counts_as_a_failed_flush(
+    faulty: LogStore, disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may have told of it for the last time: the sync behind it succeeds."""
+    monkeypatch.setattr(flush, "PIECE_BYTES", 1_000)
+    one, other = make_log(faulty, LogConfig()), make_log(faulty, partition=TopicPartition("u", 0))
+    append(one, b"a" * 3_500)
+    append(other, b"a")
+    disk.faults = [("write_out", errno.EIO)]
+    assert faulty.flush(NOW_MS) == [other]
+    assert "flush failed" in str(one.offline)
+    assert one.flushed_offset == 0
 
 
 def test_many_files_are_synced_at_once_and_one_by_one_when_that_fails(

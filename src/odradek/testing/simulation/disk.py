@@ -305,6 +305,14 @@ class SimulatedDisk:
 
     # -- durability
 
+    def write_out(self, fd: int, position: int, length: int) -> None:
+        path, file = self._entry(fd)
+        try:
+            self._call("write_out", path)
+        except OSError:
+            file.changed.clear()
+            raise
+
     def sync_data(self, fd: int, /) -> None:
         self._sync("sync_data", fd)
 
