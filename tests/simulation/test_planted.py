@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 
 from odradek.broker import transactions
-from odradek.broker.partitions import Partition
+from odradek.broker.group_shard import GroupRunner
+from odradek.broker.partitions import OFFSETS_TOPIC, Partition
+from odradek.coordinator import classic_membership
+from odradek.coordinator.offsets import Offsets
 from odradek.coordinator.transactions import decisions
 from odradek.storage.flush import FlushTicket
 from odradek.storage.log import Log
@@ -130,11 +133,71 @@ def test_a_planted_bug_of_transactions_is_found(plant: Plant, monkeypatch: pytes
     assert any(Simulation(seed, transactions=True).run().problems for seed in SEEDS)
 
 
+def _apply_aborted_offsets(patch: pytest.MonkeyPatch) -> None:
+    original = Offsets.end_transaction
+    patch.setattr(Offsets, "end_transaction", lambda offsets, who, is_commit: original(offsets, who, True))
+
+
+def _forget_offsets_of_open_transactions(patch: pytest.MonkeyPatch) -> None:
+    """A start drops what was not decided yet when it was read."""
+    original = GroupRunner.start
+
+    def start(runner: GroupRunner) -> None:
+        original(runner)
+        runner.shard.offsets.pending.clear()
+        runner.shard.offsets.open_transactions.clear()
+
+    patch.setattr(GroupRunner, "start", start)
+
+
+def _tell_unstable_offsets(patch: pytest.MonkeyPatch) -> None:
+    original = Offsets.fetch
+    patch.setattr(
+        Offsets, "fetch", lambda offsets, request, require_stable: original(offsets, request, False)
+    )
+
+
+def _take_offsets_of_members_that_were_lost(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(classic_membership, "validate_transactional_commit", lambda *arguments: None)
+
+
+COPYING = [
+    _apply_aborted_offsets,
+    _forget_offsets_of_open_transactions,
+    _tell_unstable_offsets,
+    _take_offsets_of_members_that_were_lost,
+]
+
+
+@pytest.mark.parametrize("plant", COPYING)
+def test_a_copy_that_is_not_exactly_once_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    found = (Simulation(seed, run_ms=9_000, transactions=True).run().problems for seed in SEEDS)
+    assert any("copied up to" in problem for problems in found for problem in problems)
+
+
 def test_states_that_power_cuts_take_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records are written together with the state that names their partition, not after it: without what a
     start does about states that are lost, records of one transaction get into another."""
     monkeypatch.setattr(decisions, "restore", lambda *arguments: [])
     monkeypatch.setattr(transactions, "_open_transactions", lambda broker: {})
+    assert any(
+        Simulation(seed, run_ms=9_000, transactions=True, only_power_cuts=True).run().problems
+        for seed in range(100)
+    )
+
+
+def test_states_that_power_cuts_take_from_offsets_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing ever ends what such a transaction wants to commit for a group, which then cannot go on."""
+    original = transactions._open_transactions
+
+    def without_offsets(broker: Any) -> Any:
+        return {
+            producer: frozenset(name for name in partitions if name[0] != OFFSETS_TOPIC)
+            for producer, partitions in original(broker).items()
+        }
+
+    monkeypatch.setattr(transactions, "_open_transactions", without_offsets)
     assert any(
         Simulation(seed, run_ms=9_000, transactions=True, only_power_cuts=True).run().problems
         for seed in range(100)

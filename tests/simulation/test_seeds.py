@@ -27,7 +27,7 @@ FOUND = {
 """What went wrong once → a seed that showed it. The fixes have unit tests of their own."""
 
 
-TRANSACTION_SEEDS = 60
+TRANSACTION_SEEDS = 40
 LOST_STATES_SEEDS = 40
 COMPACTING_SEEDS = 40
 COMPACTING = {
@@ -73,6 +73,7 @@ def test_seeds_with_transactions() -> None:
     with get_context("spawn").Pool(os.cpu_count()) as pool:
         results = pool.map(simulate_transactions, range(TRANSACTION_SEEDS))
     assert sum(result.counts.get("transactions", 0) for result in results) > TRANSACTION_SEEDS
+    assert sum(result.counts.get("copied", 0) for result in results) > 10 * TRANSACTION_SEEDS
     failed = [result for result in results if result.problems]
     assert not failed, "\n\n".join(map(describe, failed[:3]))
 

@@ -29,12 +29,14 @@ from odradek.testing.simulation.network import Disconnected
 if TYPE_CHECKING:
     from odradek.testing.simulation.simulation import Simulation
 
-SESSION_MS = 4_000
-REBALANCE_MS = 2_000
-
 
 class GroupMember(Consumer):
     """Reads its share of one topic, which is never deleted, and commits."""
+
+    session_ms = 4_000
+    rebalance_ms = 2_000
+    is_stable_required = False
+    """Whether offsets that a transaction may still change are not to be told."""
 
     def __init__(self, world: "Simulation", name: str, group: str, topic: TopicInfo) -> None:
         super().__init__(world, name)
@@ -61,8 +63,8 @@ class GroupMember(Consumer):
             return None
         request = JoinGroupRequest(
             group_id=self._group,
-            session_timeout_ms=SESSION_MS,
-            rebalance_timeout_ms=REBALANCE_MS,
+            session_timeout_ms=self.session_ms,
+            rebalance_timeout_ms=self.rebalance_ms,
             member_id=self._member_id,
             protocol_type="consumer",
             protocols=[JoinGroupRequestProtocol(name="range", metadata=b"")],
@@ -103,9 +105,7 @@ class GroupMember(Consumer):
         leaves_at = self.loop.elapsed_ms + self.rng.randint(500, 8_000)
         while not self.world.is_ending:
             for partition in assigned:
-                before = positions[partition]
-                positions[partition], _ = await self.poll(self._topic, partition, before, 50)
-                if positions[partition] > before and not await self._commit(partition, positions[partition]):
+                if not await self._consume(partition, positions):
                     return
             request = HeartbeatRequest(
                 group_id=self._group, generation_id=self._generation, member_id=self._member_id
@@ -118,6 +118,12 @@ class GroupMember(Consumer):
                 await self.call(LeaveGroupRequest(group_id=self._group, members=leaving), 5)
                 return
             await self.loop.sleep(self.rng.random() * 300)
+
+    async def _consume(self, partition: int, positions: dict[int, int]) -> bool:
+        """Takes what comes next, moves the position; whether we are still a member."""
+        before = positions[partition]
+        positions[partition], _ = await self.poll(self._topic, partition, before, 50)
+        return positions[partition] <= before or await self._commit(partition, positions[partition])
 
     async def _commit(self, partition: int, offset: int) -> bool:
         """Whether we are still a member."""
@@ -142,7 +148,8 @@ class GroupMember(Consumer):
         least = {each: self.history.least_commit(self._group, topic, each) for each in partitions}
         wanted = OffsetFetchRequestTopics(name=topic, partition_indexes=partitions)
         group = OffsetFetchRequestGroup(group_id=self._group, topics=[wanted])
-        (answer,) = (await self.call(OffsetFetchRequest(groups=[group]), 8)).groups
+        request = OffsetFetchRequest(groups=[group], require_stable=self.is_stable_required)
+        (answer,) = (await self.call(request, 8)).groups
         if answer.error_code:
             return None
         positions = {}

@@ -10,6 +10,7 @@ from odradek.testing.simulation.admin import Admin
 from odradek.testing.simulation.chaos import DOWN_MS, Chaos
 from odradek.testing.simulation.client import TopicInfo
 from odradek.testing.simulation.consumer import EARLIEST, LATEST, Consumer
+from odradek.testing.simulation.copier import Copier, LoneCopier
 from odradek.testing.simulation.group import GroupMember
 from odradek.testing.simulation.history import Entry, History
 from odradek.testing.simulation.loop import Future, Loop
@@ -38,8 +39,8 @@ class Simulation:
     """A run from one seed: ``Simulation(seed).run()``. Each object runs once.
 
     ``run_ms`` is how long there is harm, in simulated time; ``overrides`` are broker keys; ``transactions``
-    adds transactional producers and readers of what is committed; with ``only_power_cuts`` there is no other
-    harm, and more often.
+    adds transactional producers, readers of what is committed, and copiers of it; with ``only_power_cuts``
+    there is no other harm, and more often.
     """
 
     def __init__(
@@ -74,12 +75,13 @@ class Simulation:
         self.deleted_topics: list[TopicInfo] = []
         """Those whose deletion was acknowledged."""
         self.producer_ids: dict[int, None] = {}
-        self.transactional_topic: TopicInfo | None = None
         self.transactions: dict[str, TransactionRecord] = {}
         """By their names, those of the transactional producers, if there are any."""
         self.is_ending = False
         self._run_ms = run_ms
         self._with_transactions = transactions
+        self._transactional_topic: TopicInfo | None = None
+        self._copiers: list[Copier] = []
         self._chaos = Chaos(self, only_power_cuts=only_power_cuts)
         self._is_over = False
 
@@ -110,11 +112,18 @@ class Simulation:
         async def begin() -> None:
             self.kept_topics.append(await admin.create("kept", 3, is_plain=True))
             if self._with_transactions:
-                topic = self.transactional_topic = await admin.create("transactional", 2, is_plain=True)
-                self.topics.remove(topic)
+                names = ("transactional", "copies", "lone-copies")
+                topic, copies, lone_copies = [await admin.create(name, 2, is_plain=True) for name in names]
+                for each in (topic, copies, lone_copies):
+                    self.topics.remove(each)  # nobody else writes to it
+                self._transactional_topic = topic
                 clients = [TransactionalProducer(self, f"x{number}", topic) for number in range(2)]
                 tasks.extend(self.loop.spawn(client.run()) for client in clients)
-                tasks.append(self.loop.spawn(CommittedReader(self, "r0").run()))
+                tasks.append(self.loop.spawn(CommittedReader(self, "r0", topic).run()))
+                for number in range(2):
+                    self._copiers.append(Copier(self, f"y{number}", "copiers", topic, copies))
+                    self._copiers.append(LoneCopier(self, f"z{number}", topic, lone_copies, number))
+                tasks.extend(self.loop.spawn(copier.run()) for copier in self._copiers)
             tasks.append(self.loop.spawn(admin.run()))
             tasks.extend(
                 self.loop.spawn(Producer(self, f"p{number}", acks).run())
@@ -182,8 +191,10 @@ class Simulation:
             if topic.is_alive:
                 for partition in range(topic.partitions):
                     await self._check_partition(reader, topic, partition)
-        if self.transactional_topic is not None:
-            await CommittedReader(self, "r1").check()
+        if self._transactional_topic is not None:
+            await CommittedReader(self, "r1", self._transactional_topic).check()
+            for copier in self._copiers[:2]:  # one of each kind
+                await copier.check()
         for member in members:
             while not await member.check_commits():
                 await reader.back_off()
