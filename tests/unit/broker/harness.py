@@ -14,9 +14,10 @@ from odradek.protocol.headers import read_response_header, request_header, respo
 from odradek.protocol.primitives import Message
 from odradek.records.builder import build_batch
 from odradek.records.record import Record
-from odradek.storage.disk import Disk, SystemDisk
+from odradek.storage.disk import Disk
 from odradek.storage.store import LogStore
 from odradek.testing.clock import FakeClock
+from tests.support.disks import QuickDisk
 
 
 class Closed(Exception):
@@ -30,7 +31,7 @@ class Harness:
         self.at_once_bytes: int | None = None
         """More than that is left to ``broker.recovery`` by :meth:`start`."""
         self.folder = folder
-        self.disk = disk or SystemDisk()
+        self.disk = disk or QuickDisk()
         self.overrides = {"log.dirs": str(folder), "group.initial.rebalance.delay.ms": "0"}
         self.overrides |= {key.replace("_", "."): value for key, value in overrides.items()}
         self.clock = FakeClock()

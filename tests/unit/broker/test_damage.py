@@ -35,8 +35,8 @@ from odradek.records.batch import CRC_START, iterate_batches
 from odradek.records.builder import build_batch
 from odradek.records.crc import crc32c
 from odradek.records.record import Record, read_records
-from odradek.storage.disk import SystemDisk
 from odradek.storage.jobs import JobQueue
+from tests.support.disks import QuickDisk
 
 from .group_client import stable_member, with_groups
 from .harness import Harness, batch
@@ -51,7 +51,7 @@ RECORDS = 60
 TRANSACTIONS = 30
 KEYS = 3
 DELETED_BELOW = 3
-FLIPS = 40
+FLIPS = 20
 """Of each kind of file."""
 
 OFFLINE, REBUILT, HARMLESS, REFUSED = "offline", "rebuilt", "harmless", "start refused"
@@ -162,7 +162,7 @@ def _transact(harness: Harness) -> None:
 
 
 def _compact(harness: Harness) -> None:
-    queue = JobQueue(SystemDisk())
+    queue = JobQueue(QuickDisk())
     harness.broker.cleaner.jobs = queue
     log = harness.broker.store.logs[TopicPartition(COMPACTED, 0)]
     for number in range(RECORDS):
@@ -195,7 +195,7 @@ def kill(broker: Broker) -> None:
 
 def scrub(broker: Broker) -> None:
     """One whole pass."""
-    queue = JobQueue(SystemDisk())
+    queue = JobQueue(QuickDisk())
     broker.scrubber.jobs = queue
     broker.scrubber._next_pass_ms = 0
     for _ in range(10):

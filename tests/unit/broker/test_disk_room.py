@@ -11,6 +11,7 @@ from odradek.protocol.generated.create_topics import CreatableTopic, CreateTopic
 from odradek.protocol.generated.delete_topics import DeleteTopicsRequest, DeleteTopicState
 from odradek.protocol.generated.fetch import FetchPartition, FetchRequest, FetchTopic
 from odradek.protocol.generated.produce import PartitionProduceData, ProduceRequest, TopicProduceData
+from tests.support.disks import QuickDisk
 
 from .group_client import commit_request, committed, with_groups
 from .harness import Closed, Harness, batch
@@ -21,35 +22,33 @@ TOTAL = 1_000 * MB
 HEADROOM = TOTAL // 20
 
 
-class Filling(Harness):
-    """A harness whose disk says how much room there is."""
-
+class FillingDisk(QuickDisk):
     room = 500 * MB
 
-    def start(self) -> None:
-        super().start()
-        self.broker.store.disk.space = lambda path: (TOTAL, self.room)  # type: ignore[method-assign]
+    def space(self, path: str) -> tuple[int, int]:
+        return TOTAL, self.room
+
+
+class Filling(Harness):
+    """A harness whose disk has as much room as it is told."""
+
+    def __init__(self, folder: Path, **overrides: str) -> None:
+        self.filling = FillingDisk()
+        super().__init__(folder, self.filling, **overrides)
 
     def look(self, room: int, after_ms: int = 1_000) -> None:
-        self.room = room
+        self.filling.room = room
         self.advance(after_ms)
         self.broker.housekeep()
 
 
 @pytest.fixture
-def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Filling:
-    monkeypatch.setattr("tests.unit.broker.harness.SystemDisk", type("Disk", (_disk(),), {}))
+def harness(tmp_path: Path) -> Filling:
     harness = Filling(tmp_path)
     harness.call(
         CreateTopicsRequest(topics=[CreatableTopic(name="t", num_partitions=1, replication_factor=1)])
     )
     return harness
-
-
-def _disk() -> type:
-    from odradek.storage.disk import SystemDisk
-
-    return SystemDisk
 
 
 def produce(harness: Harness, acks: int = -1, **fields: Any) -> Any:
@@ -125,10 +124,10 @@ def test_at_the_end_producers_are_refused_and_all_else_works(harness: Filling) -
 def test_it_heals_by_itself_and_soon(harness: Filling) -> None:
     harness.look(HEADROOM)
     assert code_of(produce(harness)) == ErrorCode.KAFKA_STORAGE_ERROR
-    harness.room = HEADROOM + MB
+    harness.filling.room = HEADROOM + MB
     harness.advance(100)
     assert code_of(produce(harness)) == ErrorCode.KAFKA_STORAGE_ERROR, "not enough to begin again"
-    harness.room = 2 * HEADROOM
+    harness.filling.room = 2 * HEADROOM
     harness.advance(100)
     assert code_of(produce(harness)) == 0
     assert harness.broker.store.logs
@@ -146,8 +145,7 @@ def test_what_a_producer_has_in_flight_behind_a_refused_batch_does_not_get_in(ha
     assert code_of(produce(harness, base_sequence=1, **sequenced)) == 0
 
 
-def test_the_headroom_can_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.unit.broker.harness.SystemDisk", type("Disk", (_disk(),), {}))
+def test_the_headroom_can_be_set(tmp_path: Path) -> None:
     harness = Filling(tmp_path, odradek_disk_headroom_bytes=str(300 * MB))
     harness.look(301 * MB)
     assert not harness.broker.room.is_full

@@ -11,6 +11,7 @@ from odradek.broker.scrubber import FIRST_AFTER_MS
 from odradek.core.ids import TopicPartition
 from odradek.storage.disk import SystemDisk
 from odradek.storage.jobs import JobQueue
+from tests.support.disks import QuickDisk
 
 from .harness import Harness, batch
 from .transaction_client import create_topic
@@ -32,7 +33,7 @@ class Scrubbing:
         self._attach()
 
     def _attach(self) -> None:
-        self.queue = JobQueue(SystemDisk())
+        self.queue = JobQueue(QuickDisk())
         self.scrubber.jobs = self.queue
 
     @property

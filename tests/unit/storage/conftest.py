@@ -16,30 +16,13 @@ from odradek.storage.disk import SystemDisk
 from odradek.storage.log import AppendResult, Log
 from odradek.storage.store import LogStore
 from odradek.testing.clock import FakeClock
+from tests.support.disks import QuickDisk
 
 T0 = TopicPartition("t", 0)
 NOW_MS = 1_700_000_000_000
 SMALL = LogConfig(segment_bytes=4096, index_interval_bytes=256)
 
 Opener = Callable[..., LogStore]
-
-
-class QuickDisk(SystemDisk):
-    """Syncs nothing: no test pulls the plug of the machine."""
-
-    __slots__ = ()
-
-    def sync(self, fd: int, /) -> None:  # type: ignore[override]
-        pass
-
-    def sync_data(self, fd: int, /) -> None:
-        pass
-
-    def sync_folder(self, path: str) -> None:
-        pass
-
-    def sync_file_system(self, fd: int) -> bool:
-        return True
 
 
 class FaultyDisk(QuickDisk):

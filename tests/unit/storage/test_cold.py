@@ -9,8 +9,9 @@ from odradek.storage import cold, names
 from odradek.storage.cold import ColdRange, ColdReadError, load
 from odradek.storage.disk import SystemDisk
 from odradek.storage.log import Log
+from tests.support.disks import QuickDisk
 
-from .conftest import NOW_MS, Opener, QuickDisk, append, make_log
+from .conftest import NOW_MS, Opener, append, make_log
 
 
 class ForgetfulDisk(QuickDisk):

@@ -16,9 +16,10 @@ from odradek.storage.log import COORDINATOR, Log
 from odradek.storage.producers import Vouched
 from odradek.storage.store import LogStore
 from odradek.testing.clock import FakeClock
+from tests.support.disks import QuickDisk
 
 from .compacting import clean
-from .conftest import NOW_MS, T0, QuickDisk, batch, crash, make_log
+from .conftest import NOW_MS, T0, batch, crash, make_log
 
 DAY_MS = 86_400_000
 CONFIG = LogConfig(

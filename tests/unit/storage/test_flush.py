@@ -14,8 +14,9 @@ from odradek.storage.checkpoints import decode_offsets
 from odradek.storage.config import UNLIMITED, LogConfig
 from odradek.storage.log import Log
 from odradek.storage.store import LogStore
+from tests.support.disks import QuickDisk
 
-from .conftest import NOW_MS, T0, FaultyDisk, Opener, QuickDisk, append, batch, crash, make_log, values_of
+from .conftest import NOW_MS, T0, FaultyDisk, Opener, append, batch, crash, make_log, values_of
 
 
 @pytest.fixture

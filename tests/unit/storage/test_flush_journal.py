@@ -10,8 +10,9 @@ from odradek.core.ids import new_id
 from odradek.storage.flush_journal import Fact, FlushJournal, decode_facts, encode_facts, read_facts
 from odradek.storage.log import Log
 from odradek.storage.store import LogStore
+from tests.support.disks import QuickDisk
 
-from .conftest import NOW_MS, T0, FaultyDisk, Opener, QuickDisk, append, crash, make_log, values_of
+from .conftest import NOW_MS, T0, FaultyDisk, Opener, append, crash, make_log, values_of
 
 A, B = new_id(Random(1)), new_id(Random(2))
 FACTS = [Fact(A, 0, 5), Fact(B, 3, 1 << 40), Fact(A, 0, 9)]

@@ -18,8 +18,9 @@ from odradek.storage.gathering import NOT_GATHERED
 from odradek.storage.log import Log
 from odradek.storage.store import LogStore
 from odradek.testing.clock import FakeClock
+from tests.support.disks import QuickDisk
 
-from .conftest import NOW_MS, T0, QuickDisk, append, batch, crash, make_log
+from .conftest import NOW_MS, T0, append, batch, crash, make_log
 
 CONFIG = LogConfig(segment_bytes=2048, index_interval_bytes=200, segment_ms=5000, retention_ms=-1)
 

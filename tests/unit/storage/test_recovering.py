@@ -18,8 +18,9 @@ from odradek.storage.flush_journal import read_facts
 from odradek.storage.jobs import Job, Unmetered, perform
 from odradek.storage.log import Log
 from odradek.storage.store import LogStore
+from tests.support.disks import QuickDisk
 
-from .conftest import NOW_MS, SMALL, T0, FaultyDisk, Opener, QuickDisk, append, crash, make_log, values_of
+from .conftest import NOW_MS, SMALL, T0, FaultyDisk, Opener, append, crash, make_log, values_of
 
 T1, T2 = TopicPartition("t", 1), TopicPartition("u", 0)
 LAZY = LogConfig(segment_bytes=4096, index_interval_bytes=256, flush_messages=UNLIMITED)

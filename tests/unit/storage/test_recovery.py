@@ -16,6 +16,7 @@ from odradek.records.batch import iterate_batches
 from odradek.storage.log import Log
 from odradek.storage.store import LogStore
 from odradek.testing.clock import FakeClock
+from tests.support.disks import QuickDisk
 
 from .conftest import (
     NOW_MS,
@@ -23,7 +24,6 @@ from .conftest import (
     T0,
     FaultyDisk,
     Opener,
-    QuickDisk,
     append,
     crash,
     make_log,

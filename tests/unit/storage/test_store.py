@@ -14,8 +14,9 @@ from odradek.core.errors import DamageError, StartupError
 from odradek.core.ids import TopicPartition, id_text
 from odradek.storage.log import Log
 from odradek.storage.store import LogStore
+from tests.support.disks import QuickDisk
 
-from .conftest import NOW_MS, SMALL, T0, FaultyDisk, Opener, QuickDisk, append, crash, make_log, values_of
+from .conftest import NOW_MS, SMALL, T0, FaultyDisk, Opener, append, crash, make_log, values_of
 
 
 def closed(store: LogStore) -> None:

@@ -17,9 +17,10 @@ from odradek.storage.producers import AbortedTransaction
 from odradek.storage.store import LogStore
 from odradek.storage.swap import swap_in
 from odradek.testing.clock import FakeClock
+from tests.support.disks import QuickDisk
 
 from .compacting import clean, make_plan, run_plan
-from .conftest import NOW_MS, T0, FaultyDisk, Opener, QuickDisk, append, batch, crash, make_log, read_all
+from .conftest import NOW_MS, T0, FaultyDisk, Opener, append, batch, crash, make_log, read_all
 
 COMPACTED = LogConfig(cleanup_policy=("compact",), segment_bytes=2048, index_interval_bytes=200)
 ROOMY = COMPACTED.with_changes(segment_bytes=1 << 20)
