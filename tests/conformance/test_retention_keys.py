@@ -1,5 +1,6 @@
 """The keys of retention and compaction, each at work on a topic of its own: what is left after some seconds
-is what Apache Kafka leaves of the same records, offset by offset and segment by segment.
+is what Apache Kafka leaves of the same records, offset by offset and segment by segment. Where segments end
+by chance they end as differently as Kafka's.
 """
 
 import time
@@ -22,8 +23,12 @@ SETTINGS = {
     "log.cleaner.backoff.ms": "200",
     "log.cleaner.min.cleanable.ratio": "0.01",
     "log.segment.delete.delay.ms": "0",
+    "log.cleaner.delete.retention.ms": "1",
+    "log.cleaner.min.compaction.lag.ms": "300000",
+    "log.cleaner.max.compaction.lag.ms": "600000",
 }
-SETTLES_S = 16.0
+SETTLES_S = 8.0
+"""Before what is compacted gets some more, and again after that: deletions go with the second pass."""
 DAY_MS = 86_400_000
 LONG_AGO_MS = 40 * DAY_MS
 LARGE = b"v" * 100_000
@@ -66,7 +71,10 @@ def large(count: int, age_ms: int = 0) -> list[Written]:
 
 
 TOMBSTONES = [*keyed(2, 60_000), Written(b"k1", None, 50_000), *keyed(1, 10_000, keys=1)]
-COMPACT = {"cleanup.policy": "compact", "segment.ms": "1500"}
+DEFAULTS = {"cleanup.policy": "compact", "segment.ms": "1500"}
+COMPACT = {**DEFAULTS, "min.compaction.lag.ms": "0"}
+JITTERED = {"segment.ms": "60000", "segment.jitter.ms": "60000", "retention.ms": "-1"}
+JITTERED_PARTITIONS, JITTERED_RECORDS = 20, 40
 CASES = {
     "retention.ms": Case(
         {"retention.ms": "300000", "segment.ms": "10000"}, [*keyed(10, 900_000), *keyed(10)]
@@ -86,28 +94,42 @@ CASES = {
     "min.compaction.lag.ms": Case(
         {**COMPACT, "min.compaction.lag.ms": "600000"}, [*keyed(5, 900_000), *keyed(5)]
     ),
+    "min.compaction.lag.ms, by default": Case(DEFAULTS, [*keyed(5, 900_000), *keyed(5)]),
     "max.compaction.lag.ms": Case(
         {
             "cleanup.policy": "compact",
+            "min.compaction.lag.ms": "0",
             "max.compaction.lag.ms": "3000",
             "min.cleanable.dirty.ratio": "1.0",
         },
         keyed(5, 60_000),
     ),
+    "max.compaction.lag.ms, by default": Case(
+        {**COMPACT, "min.cleanable.dirty.ratio": "1.0"}, keyed(5, 900_000)
+    ),
     "delete.retention.ms": Case({**COMPACT, "delete.retention.ms": "600000"}, TOMBSTONES),
+    "delete.retention.ms, by default": Case(COMPACT, TOMBSTONES),
     "compact,delete": Case(
-        {"cleanup.policy": "compact,delete", "segment.ms": "1500", "retention.ms": "300000"},
+        {**COMPACT, "cleanup.policy": "compact,delete", "retention.ms": "300000"},
         [*keyed(5, 900_000), *keyed(5)],
     ),
 }
 
 
-def left_by(bootstrap: str, data: Path) -> dict[str, Left]:
-    """What a broker leaves of every case."""
+class Leavings(NamedTuple):
+    """What a broker leaves of every case, and where the segments of the jittered partitions begin."""
+
+    cases: dict[str, Left]
+    jittered: list[tuple[int, ...]]
+
+
+def left_by(bootstrap: str, data: Path) -> Leavings:
+    """Writes all there is to a broker, and gives it time."""
     now_ms = int(time.time() * 1000)
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     topics = {name: f"t{number}" for number, name in enumerate(CASES)}
     wanted = [NewTopic(topics[name], 1, 1, config=dict(case.configs)) for name, case in CASES.items()]
+    wanted.append(NewTopic("jittered", JITTERED_PARTITIONS, 1, config=JITTERED))
     for future in admin.create_topics(wanted).values():
         future.result(20)
     settings = {"bootstrap.servers": bootstrap, "linger.ms": 0, "log_level": 0}
@@ -117,13 +139,24 @@ def left_by(bootstrap: str, data: Path) -> dict[str, Left]:
             stamp = now_ms - record.age_ms
             producer.produce(topics[name], record.value, record.key, 0, timestamp=stamp)
             assert producer.flush(30) == 0  # each a batch of its own
+    for number in range(JITTERED_RECORDS):
+        stamp = now_ms - 2_000 * (JITTERED_RECORDS - number)
+        for partition in range(JITTERED_PARTITIONS):
+            producer.produce("jittered", b"v", None, partition, timestamp=stamp)
+        assert producer.flush(30) == 0
     time.sleep(2)
-    for name, case in CASES.items():
-        if "compact" in case.configs.get("cleanup.policy", ""):
-            producer.produce(topics[name], b"last", b"last", 0)  # rolls what is due
-    assert producer.flush(30) == 0
-    time.sleep(SETTLES_S)
-    return {name: _left(bootstrap, data, topic) for name, topic in topics.items()}
+    for _ in range(2):
+        for name, case in CASES.items():
+            if "compact" in case.configs.get("cleanup.policy", ""):
+                producer.produce(topics[name], b"last", b"last", 0)  # rolls what is due
+        assert producer.flush(30) == 0
+        time.sleep(SETTLES_S)
+    jittered = [_segments(data, f"jittered-{index}") for index in range(JITTERED_PARTITIONS)]
+    return Leavings({name: _left(bootstrap, data, topic) for name, topic in topics.items()}, jittered)
+
+
+def _segments(data: Path, folder: str) -> tuple[int, ...]:
+    return tuple(sorted(int(path.stem) for path in (data / folder).glob("*.log")))
 
 
 def _left(bootstrap: str, data: Path, topic: str) -> Left:
@@ -138,12 +171,11 @@ def _left(bootstrap: str, data: Path, topic: str) -> Left:
                 value = raw.value()
                 records.append((raw.offset(), raw.key(), -1 if value is None else len(value)))
     consumer.close()
-    segments = tuple(sorted(int(path.stem) for path in (data / f"{topic}-0").glob("*.log")))
-    return Left(start, end, segments, tuple(records))
+    return Left(start, end, _segments(data, f"{topic}-0"), tuple(records))
 
 
 @pytest.fixture(scope="module")
-def kafka_left(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Left]:
+def kafka_left(tmp_path_factory: pytest.TempPathFactory) -> Leavings:
     kafka = KafkaProcess(tmp_path_factory.mktemp("kafka"), SETTINGS)
     kafka.format()
     kafka.start()
@@ -154,7 +186,7 @@ def kafka_left(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Left]:
 
 
 @pytest.fixture(scope="module")
-def ours_left(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Left]:
+def ours_left(tmp_path_factory: pytest.TempPathFactory) -> Leavings:
     broker = BrokerProcess(tmp_path_factory.mktemp("ours") / "data", SETTINGS).start()
     try:
         return left_by(broker.bootstrap, broker.data)
@@ -163,7 +195,24 @@ def ours_left(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Left]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_left_is_what_kafka_leaves(
-    kafka_left: dict[str, Left], ours_left: dict[str, Left], case: str
-) -> None:
-    assert ours_left[case] == kafka_left[case]
+def test_what_is_left_is_what_kafka_leaves(kafka_left: Leavings, ours_left: Leavings, case: str) -> None:
+    assert ours_left.cases[case] == kafka_left.cases[case]
+
+
+def test_the_defaults_of_the_broker_make_a_difference(ours_left: Leavings) -> None:
+    """Else that what is left is the same would say nothing."""
+    left = {name: found.records for name, found in ours_left.cases.items()}
+    kept, gone = left["delete.retention.ms"], left["delete.retention.ms, by default"]
+    assert [key for _, key, size in kept if size < 0] == [b"k1"]
+    assert [key for _, key, size in gone if size < 0] == []
+    assert len(left["max.compaction.lag.ms, by default"]) < 15 < len(left["min.cleanable.dirty.ratio"])
+    assert len(left["compact"]) < 15 < len(left["min.compaction.lag.ms, by default"]) < 30
+
+
+def test_jittered_segments_end_at_different_times(kafka_left: Leavings, ours_left: Leavings) -> None:
+    """Each at some time up to segment.ms after its beginning."""
+    for left in (kafka_left, ours_left):
+        assert len({segments[:2] for segments in left.jittered}) > JITTERED_PARTITIONS // 4
+        for segments in left.jittered:
+            ends = (*segments[1:], JITTERED_RECORDS)
+            assert all(end - begin <= 31 for begin, end in zip(segments, ends, strict=True))
