@@ -7,6 +7,7 @@ from typing import Protocol
 
 from odradek.coordinator import records
 from odradek.coordinator.consumer_draft import Group
+from odradek.coordinator.kept_offset import keep
 from odradek.coordinator.offsets import Offsets
 from odradek.coordinator.records import CommittedOffset
 from odradek.coordinator.settings import GroupSettings
@@ -92,13 +93,13 @@ def commit_offsets(
         for position, (name, index, offset, leader_epoch, metadata, topic_id) in enumerate(
             entries, base_offset
         ):
-            committed = CommittedOffset(
-                offset, leader_epoch, metadata, commit_time, expiry, topic_id, position
-            )
+            committed = (offset, leader_epoch, metadata, commit_time, expiry, topic_id, position)
             if producer is None:
-                put(group_id, name, index, committed)
+                put(group_id, name, index, keep(*committed))
             else:
-                store.offsets.put_pending(producer.producer_id, group_id, name, index, committed)
+                store.offsets.put_pending(
+                    producer.producer_id, group_id, name, index, CommittedOffset(*committed)
+                )
 
     def refuse(code: ErrorCode) -> OffsetCommitResponse:
         for topic in response.topics:

@@ -7,6 +7,7 @@ Source: ``OffsetMetadataManager``; KIP-211 (expiry), KIP-447 (stable offsets), K
 
 from collections.abc import Callable, Iterator
 
+from odradek.coordinator import kept_offset
 from odradek.coordinator.classic_group import ClassicGroup, State
 from odradek.coordinator.consumer_group import ConsumerGroup
 from odradek.coordinator.records import CommittedOffset
@@ -19,7 +20,8 @@ from odradek.protocol.generated.offset_fetch import (
     OffsetFetchResponseTopics,
 )
 
-TopicOffsets = dict[int, CommittedOffset]
+TopicOffsets = dict[int, bytes]
+"""By partition, in the form of :mod:`~odradek.coordinator.kept_offset`."""
 PartitionName = tuple[str, int]
 
 
@@ -37,17 +39,19 @@ class Offsets:
         self.open_transactions: dict[str, dict[PartitionName, set[int]]] = {}
         """By group: partitions with pending offsets, and whose."""
 
-    def put(self, group_id: str, topic: str, partition: int, committed: CommittedOffset) -> None:
+    def put(self, group_id: str, topic: str, partition: int, kept: bytes) -> None:
+        """``kept`` is what :func:`kept_offset.keep` gives."""
         topics = self.groups.get(group_id)
         if topics is None:
             topics = self.groups[group_id] = {}
         partitions = topics.get(topic)
         if partitions is None:
             partitions = topics[topic] = {}
-        partitions[partition] = committed
+        partitions[partition] = kept
 
     def get(self, group_id: str, topic: str, partition: int) -> CommittedOffset | None:
-        return self.groups.get(group_id, {}).get(topic, {}).get(partition)
+        kept = self.groups.get(group_id, {}).get(topic, {}).get(partition)
+        return None if kept is None else kept_offset.look(kept)
 
     def remove(self, group_id: str, topic: str, partition: int) -> None:
         """Forgets an offset, also those that open transactions want to commit there."""
@@ -78,7 +82,7 @@ class Offsets:
             self._drop_pending(producer_id, name)
             existing = self.get(*name)
             if is_commit and (existing is None or committed.record_offset > existing.record_offset):
-                self.put(*name, committed)
+                self.put(*name, kept_offset.keep(*committed))
 
     def _drop_pending(self, producer_id: int, name: tuple[str, str, int]) -> None:
         group_id, topic, partition = name
@@ -154,9 +158,8 @@ class Offsets:
             (topic, partition)
             for topic, partitions in topics.items()
             if not group.is_subscribed_to(topic)
-            for partition, committed in partitions.items()
-            if _is_expired(committed, since(committed), retention_ms, wall_ms)
-            and (topic, partition) not in open_here
+            for partition, kept in partitions.items()
+            if _is_expired(kept, since(kept), retention_ms, wall_ms) and (topic, partition) not in open_here
         ]
         is_all = not open_here and len(expired) == sum(map(len, topics.values()))
         return None if is_all else expired
@@ -166,8 +169,8 @@ class Offsets:
         the zero id when the commit did not say) is stale."""
         for group_id, topics in self.groups.items():
             for topic, partitions in topics.items():
-                for partition, committed in partitions.items():
-                    if is_stale(topic, committed.topic_id):
+                for partition, kept in partitions.items():
+                    if is_stale(topic, kept_offset.topic_id(kept)):
                         yield group_id, topic, partition
         for pending in self.pending.values():
             for (group_id, topic, partition), committed in pending.items():
@@ -181,37 +184,35 @@ def _no_offset(index: int, code: ErrorCode = ErrorCode.NONE) -> OffsetFetchRespo
     )
 
 
-def _fetched(
-    index: int, committed: CommittedOffset | None, topic_id: TopicId
-) -> OffsetFetchResponsePartitions:
-    if committed is None:
+def _fetched(index: int, kept: bytes | None, topic_id: TopicId) -> OffsetFetchResponsePartitions:
+    if kept is None:
         return _no_offset(index)
-    if topic_id != ZERO_ID and committed.topic_id not in (ZERO_ID, topic_id):
+    if topic_id != ZERO_ID and kept_offset.topic_id(kept) not in (ZERO_ID, topic_id):
         return _no_offset(index)
+    offset, leader_epoch, metadata = kept_offset.position(kept)
     return OffsetFetchResponsePartitions(
         partition_index=index,
-        committed_offset=committed.offset,
-        committed_leader_epoch=committed.leader_epoch,
-        metadata=committed.metadata,
+        committed_offset=offset,
+        committed_leader_epoch=leader_epoch,
+        metadata=metadata,
         error_code=0,
     )
 
 
-def _expiry_base(group: ClassicGroup | ConsumerGroup) -> Callable[[CommittedOffset], int] | None:
+def _expiry_base(group: ClassicGroup | ConsumerGroup) -> Callable[[bytes], int] | None:
     """From when on an offset of ``group`` ages; ``None`` when none may expire now."""
+    since_commit = kept_offset.commit_timestamp_ms
     if isinstance(group, ConsumerGroup) or group.protocol_type is None:
-        return _commit_time
+        return since_commit
     if group.state is State.EMPTY:
-        return _commit_time if group.state_since_ms == -1 else lambda _: group.state_since_ms
+        return since_commit if group.state_since_ms == -1 else lambda _: group.state_since_ms
     is_known_to_read = group.speaks_consumer_protocol and group.subscribed_topics is not None
-    return _commit_time if is_known_to_read and group.state is State.STABLE else None
+    return since_commit if is_known_to_read and group.state is State.STABLE else None
 
 
-def _commit_time(committed: CommittedOffset) -> int:
-    return committed.commit_timestamp_ms
-
-
-def _is_expired(committed: CommittedOffset, since_ms: int, retention_ms: int, wall_ms: int) -> bool:
-    if committed.expire_timestamp_ms != -1:
-        return wall_ms >= committed.expire_timestamp_ms
+def _is_expired(kept: bytes, since_ms: int, retention_ms: int, wall_ms: int) -> bool:
+    if len(kept) > kept_offset.PLAIN_SIZE:
+        expire_timestamp_ms = kept_offset.expire_timestamp_ms(kept)
+        if expire_timestamp_ms != -1:
+            return wall_ms >= expire_timestamp_ms
     return wall_ms - since_ms >= retention_ms

@@ -7,8 +7,8 @@ response. Whether the client may commit is checked each time as for any other (`
 from struct import Struct
 
 from odradek.coordinator import records
+from odradek.coordinator.kept_offset import keep
 from odradek.coordinator.offset_writes import DEFAULT_RETENTION, Store
-from odradek.coordinator.records import CommittedOffset
 from odradek.coordinator.step import Now, PlainWrite, Step, Token, coordinator_error
 from odradek.core.errors import ErrorCode
 from odradek.core.ids import ZERO_ID
@@ -100,7 +100,7 @@ class _Commit(PlainWrite):
         prepared = self._prepared
         store, group_id = prepared.store, prepared.group_id
         store.make_simple_group(group_id)
-        committed = CommittedOffset(
+        kept = keep(
             self._offset,
             self._leader_epoch,
             prepared.metadata,
@@ -109,7 +109,7 @@ class _Commit(PlainWrite):
             prepared.topic_id,
             base_offset,
         )
-        store.offsets.put(group_id, prepared.topic_name, prepared.index, committed)
+        store.offsets.put(group_id, prepared.topic_name, prepared.index, kept)
 
     def refused(self, code: ErrorCode, now: Now) -> Step:
         step = Step()

@@ -17,6 +17,7 @@ from odradek.coordinator import (
     consumer_commits,
     consumer_leave,
     consumer_sessions,
+    kept_offset,
     records,
     removal,
 )
@@ -334,7 +335,7 @@ class GroupShard:
             self.make_simple_group(group_id)
             committed = records.read_offset_value(value, record_offset)
             if producer_id == -1:
-                self.offsets.put(group_id, topic, partition, committed)
+                self.offsets.put(group_id, topic, partition, kept_offset.keep(*committed))
             else:
                 self.offsets.put_pending(producer_id, group_id, topic, partition, committed)
         elif kind == records.GROUP_KEY:

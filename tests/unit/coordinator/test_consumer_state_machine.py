@@ -11,6 +11,7 @@ from odradek.coordinator.classic_group import ClassicGroup
 from odradek.coordinator.classic_join import Client
 from odradek.coordinator.consumer_group import ConsumerGroup, GroupState
 from odradek.coordinator.consumer_member import MemberState
+from odradek.coordinator.kept_offset import look
 from odradek.coordinator.settings import GroupSettings, MigrationPolicy
 from odradek.coordinator.shard import GroupShard
 from odradek.coordinator.steady import SteadyMember
@@ -372,9 +373,9 @@ class ConsumerGroups(RuleBasedStateMachine):
             client.steady = None
         self.harness.refused_keys.clear()
         found = {
-            (topic, number): committed.offset
+            (topic, number): look(kept).offset
             for topic, partitions in self.harness.shard.offsets.groups.get("g", {}).items()
-            for number, committed in partitions.items()
+            for number, kept in partitions.items()
         }
         for number in (0, 1):
             mine = [(token, offset) for token, partition, offset in self.commits if partition == number]

@@ -8,6 +8,7 @@ import pytest
 
 from odradek.coordinator import records
 from odradek.coordinator.classic_group import ClassicGroup, Member, State
+from odradek.coordinator.kept_offset import look
 from odradek.coordinator.settings import GroupSettings
 from odradek.coordinator.shard import GroupShard
 from odradek.core.ids import ZERO_ID, id_text
@@ -47,7 +48,7 @@ def test_a_partition_of_kafka_is_replayed() -> None:
             assert member.client_host == "/127.0.0.1"
             assert group.subscribed_topics == {"t1"}
     assert (group.state, group.generation) == (State.EMPTY, 2)
-    first, second = shard.offsets.groups["g1"]["t1"].values()
+    first, second = map(look, shard.offsets.groups["g1"]["t1"].values())
     assert (first.offset, first.record_offset, first.leader_epoch) == (50, 5, -1)
     assert (second.offset, id_text(second.topic_id)) == (11, "KPO0DGfKTKCNzjw31W13EQ")
 

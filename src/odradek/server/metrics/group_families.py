@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from odradek.coordinator.kept_offset import position
 from odradek.server.metrics.detail import Detail
 from odradek.server.metrics.family import Family, gauge
 
@@ -74,11 +75,12 @@ def _offsets(broker: "Broker", shards: "list[GroupShard]") -> Iterator[_Offset]:
     for shard in shards:
         for group_id, topics in shard.offsets.groups.items():
             for topic, partitions in topics.items():
-                for index, committed in partitions.items():
+                for index, kept in partitions.items():
+                    offset = position(kept)[0]
                     partition = broker.topics.partition(topic, index)
                     end = partition.log.high_watermark if partition is not None else -1
-                    lag = max(end - committed.offset, 0) if end >= 0 else -1
-                    yield _Offset(group_id, topic, str(index), committed.offset, lag)
+                    lag = max(end - offset, 0) if end >= 0 else -1
+                    yield _Offset(group_id, topic, str(index), offset, lag)
 
 
 def _by_topic(offsets: list[_Offset]) -> Iterator[Family]:
