@@ -34,9 +34,10 @@ class RebalanceHistory:
         self._volume = volume
         self._clock = clock
         self._path = f"{volume.folder}/{names.REBALANCES}"
-        self._not_loaded = read_history(volume.disk, self._path)
+        self._written = read_history(volume.disk, self._path)
+        """What the file says; None when that cannot be believed, and it must be replaced."""
+        self._not_loaded = dict(self._written or {})
         """Of the groups of partitions that nobody has loaded."""
-        self._written = dict(self._not_loaded)
         self._due_ms = clock.monotonic_ms() + WRITE_MS
 
     def give_back(self, groups: Mapping[str, Group], is_there: Callable[[str], bool]) -> None:
@@ -101,15 +102,15 @@ def encode_history(causes: Causes) -> bytes:
     return b"0\n%d\n%b" % (crc32c(text), text)
 
 
-def read_history(disk: Disk, path: str) -> Causes:
-    """What the file says; nothing where there is none, or none that can be believed."""
+def read_history(disk: Disk, path: str) -> Causes | None:
+    """What the file says, nothing when there is none; None for one that cannot be believed."""
     if not disk.exists(path):
         return {}
     try:
         return decode_history(disk.read_file(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
         log.warning("%s is of no use (%s): why groups rebalanced before this start is not known", path, error)
-        return {}
+        return None
 
 
 def decode_history(content: bytes) -> Causes:

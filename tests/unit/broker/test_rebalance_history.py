@@ -136,6 +136,10 @@ def test_what_cannot_be_believed_is_dropped_with_one_warning(
         assert causes(harness) == []
     (line,) = [record.getMessage() for record in caplog.records if record.name == "odradek.groups"]
     assert "odradek-rebalances is of no use" in line
+    caplog.clear()
+    harness.restart()
+    assert causes(harness) == []
+    assert "is of no use" not in caplog.text
     stable_member(harness, "new")
     harness.restart()
     assert causes(harness, "new") == ["joined"]
