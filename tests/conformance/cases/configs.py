@@ -250,6 +250,22 @@ def a_dynamic_broker_config_shows_in_its_topics(c: Conversation) -> None:
 
 
 @case
+def broker_configs_that_cannot_work(c: Conversation) -> None:
+    """Right by themselves, wrong with what else is in force or where they end up."""
+    for name, value in (
+        ("log.retention.ms", "0"),
+        ("log.roll.ms", "0"),
+        ("log.roll.jitter.ms", "-1"),
+        ("log.cleaner.threads", "0"),
+        ("log.cleaner.dedupe.buffer.size", "1048576"),
+        ("max.connections.per.ip", "0"),
+    ):
+        for broker in ("1", ""):
+            alter(c, BROKER, broker, (SET, name, value), validate_only=True)
+    alter(c, BROKER, "", (SET, "log.cleaner.dedupe.buffer.size", "1048577"), validate_only=True)
+
+
+@case
 def log_levels_of_a_broker(c: Conversation) -> None:
     """The one logger that both have is the root."""
     for changes in (

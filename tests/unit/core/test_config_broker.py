@@ -97,12 +97,6 @@ def test_ipv6_listener() -> None:
         ({"process.roles": "controller"}, "must include broker"),
         ({"controller.quorum.voters": "1@a:1,2@b:1"}, "one node for now"),
         ({"group.coordinator.rebalance.protocols": "consumer"}, "must include classic"),
-        (
-            {"offsets.topic.segment.bytes": "1048575"},
-            "offsets.topic.segment.bytes=1048575: __consumer_offsets could not be made with it. Invalid value"
-            " 1048575 for configuration segment.bytes: Value must be at least 1048576",
-        ),
-        ({"transaction.state.log.segment.bytes": "1"}, "__transaction_state could not be made with it"),
         ({"sasl.enabled.mechanisms": "PLAIN"}, "refused. SASL is not built yet"),
         ({"authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer"}, "refused"),
         ({"create.topic.policy.class.name": "x.Y"}, "names a Java class"),
@@ -127,12 +121,6 @@ def test_all_mistakes_at_once_with_their_places() -> None:
 
 def test_refused_keys_may_say_the_default() -> None:
     broker_config({"ssl.client.auth": "none", "authorizer.class.name": "", "ssl.cipher.suites": ""})
-
-
-def test_smallest_segments_of_internal_topics() -> None:
-    keys = ("offsets.topic.segment.bytes", "transaction.state.log.segment.bytes")
-    config = broker_config(dict.fromkeys(keys, "1048576"))
-    assert config.offsets_topic_segment_bytes == config.transaction_state_log_segment_bytes == 1_048_576
 
 
 def test_broker_id_minus_one_is_unset() -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+from odradek.core.config.checks import check_values
 from odradek.core.config.defaults import broker_defaults
 from odradek.core.config.groups import validate_group_defaults
-from odradek.core.config.keys import broker_keys, topic_keys
+from odradek.core.config.keys import broker_keys
 from odradek.core.config.layers import BrokerLayers, Texts
 from odradek.core.config.listeners import (
     Listener,
@@ -81,12 +82,6 @@ ONE_REPLICA = (
     "transaction.state.log.replication.factor",
     "share.coordinator.state.topic.replication.factor",
 )
-
-SEGMENT_BYTES_OF = {
-    "offsets.topic.segment.bytes": "__consumer_offsets",
-    "transaction.state.log.segment.bytes": "__transaction_state",
-}
-"""Keys that become the ``segment.bytes`` of a topic that the broker makes itself."""
 
 
 class BrokerConfig:
@@ -249,7 +244,7 @@ class BrokerConfig:
         self._set_consumer_groups()
         self._check_roles()
         self._cap_replicas()
-        self._check_internal_topics()
+        check_values(self._value)
         validate_group_defaults(BrokerLayers({}, {}, self.static))
 
     def _value(self, name: str) -> Value:
@@ -345,16 +340,6 @@ class BrokerConfig:
         for name in ONE_REPLICA:
             if name in self.static and self._value(name) != 1:
                 self.notices.append(f"{name}={self.static[name]} is capped to 1: one node holds one replica")
-
-    def _check_internal_topics(self) -> None:
-        """Unlike Kafka 4.3, which starts and then never makes the topic: every group, or every producer with
-        transactions, waits forever."""
-        for name, topic in SEGMENT_BYTES_OF.items():
-            text = str(self._value(name))
-            try:
-                parse(topic_keys()["segment.bytes"], text)
-            except ConfigError as error:
-                raise ConfigError(f"{name}={text}: {topic} could not be made with it. {error}") from error
 
 
 def broker_config(
