@@ -180,7 +180,7 @@ def test_states_that_power_cuts_take_are_missed(monkeypatch: pytest.MonkeyPatch)
     """Records are written together with the state that names their partition, not after it: without what a
     start does about states that are lost, records of one transaction get into another."""
     monkeypatch.setattr(decisions, "restore", lambda *arguments: [])
-    monkeypatch.setattr(transactions, "_open_transactions", lambda broker: {})
+    monkeypatch.setattr(transactions, "_open_and_ended", lambda broker: ({}, {}))
     assert any(
         Simulation(seed, run_ms=9_000, transactions=True, only_power_cuts=True).run().problems
         for seed in range(100)
@@ -189,16 +189,28 @@ def test_states_that_power_cuts_take_are_missed(monkeypatch: pytest.MonkeyPatch)
 
 def test_states_that_power_cuts_take_from_offsets_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing ever ends what such a transaction wants to commit for a group, which then cannot go on."""
-    original = transactions._open_transactions
+    original = transactions._open_and_ended
 
     def without_offsets(broker: Any) -> Any:
-        return {
+        still_open, ended = original(broker)
+        others = {
             producer: frozenset(name for name in partitions if name[0] != OFFSETS_TOPIC)
-            for producer, partitions in original(broker).items()
+            for producer, partitions in still_open.items()
         }
+        return others, ended
 
-    monkeypatch.setattr(transactions, "_open_transactions", without_offsets)
+    monkeypatch.setattr(transactions, "_open_and_ended", without_offsets)
     assert any(
         Simulation(seed, run_ms=9_000, transactions=True, only_power_cuts=True).run().problems
         for seed in range(100)
+    )
+
+
+def test_ends_that_power_cuts_leave_to_markers_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Markers are written together with the record that decides, not after it: without what a start does
+    about decisions that are lost, a transaction is seen in part if its producer does not ask again."""
+    monkeypatch.setattr(transactions.Transactions, "ended", lambda *arguments: {})
+    assert any(
+        Simulation(seed, run_ms=9_000, transactions=True, only_power_cuts=True).run().problems
+        for seed in range(200, 240)
     )

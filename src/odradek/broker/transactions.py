@@ -17,7 +17,7 @@ from odradek.cluster.features import TRANSACTION_VERSION
 from odradek.cluster.image import ClusterImage
 from odradek.coordinator.settings import TransactionSettings
 from odradek.coordinator.step import Producer
-from odradek.coordinator.transactions.decisions import StillOpen
+from odradek.coordinator.transactions.decisions import End, Ended, StillOpen
 from odradek.coordinator.transactions.effects import InForce, Retry, TakeProducerId, WriteMarkers
 from odradek.coordinator.transactions.shard import TransactionShard
 from odradek.coordinator.transactions.transaction import VERSION_2, TopicPartitionKey, Transaction
@@ -45,9 +45,11 @@ class TransactionRunner(ShardRunner[TransactionShard]):
     """One partition of ``__transaction_state`` and its machine."""
 
     def start(self) -> None:
-        still_open = self._broker.transactions.still_open()
-        if still_open:
-            step = self.shard.restore(still_open, self.now())
+        transactions = self._broker.transactions
+        still_open = transactions.still_open()
+        ended = transactions.ended(self.shard.enders())
+        if still_open or ended:
+            step = self.shard.restore(still_open, ended, self.now())
             if step is not None:
                 log.warning(
                     "%s: a power cut took the states of transactions that had begun to be written, "
@@ -63,11 +65,13 @@ class TransactionRunner(ShardRunner[TransactionShard]):
         super().start()
 
     def perform_effect(self, effect: Any) -> None:
-        if isinstance(effect, WriteMarkers):
-            self._write_markers(effect.transaction)
-        elif isinstance(effect, InForce):
+        if isinstance(effect, (WriteMarkers, InForce)):
             transaction = effect.transaction
-            if self.shard.transactions.get(transaction.transactional_id) is transaction:
+            if self.shard.transactions.get(transaction.transactional_id) is not transaction:
+                return  # its record was refused
+            if isinstance(effect, WriteMarkers):
+                self._write_markers(transaction)
+            else:
                 effect.token.in_force()
         elif isinstance(effect, TakeProducerId):
             self._broker.producer_ids.take(
@@ -124,6 +128,8 @@ class Transactions(Shards[TransactionRunner]):
         what they write there is answered once the coordinator has said that they do."""
         self._open_at_start: StillOpen | None = {} if broker.store.was_clean else None
         """``None`` until all logs are recovered."""
+        self._ended_at_start: StillOpen = {}
+        """Likewise, but for what markers have ended, or may have."""
         self._every(config.transaction_abort_timed_out_transaction_cleanup_interval_ms, self._abort_timed_out)
         self._every(config.transaction_remove_expired_transaction_cleanup_interval_ms, self._forget_expired)
 
@@ -145,7 +151,7 @@ class Transactions(Shards[TransactionRunner]):
             if self._broker.store.recovering.sizes:
                 # What is open in a partition may be all that is left of a transaction.
                 raise ApiError(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
-            self._open_at_start = _open_transactions(self._broker)
+            self._open_at_start, self._ended_at_start = _open_and_ended(self._broker)
             for producer, partitions in self._open_at_start.items():
                 self.ahead.update((producer.producer_id, name) for name in partitions)
         return super()._bring_up(index)
@@ -161,6 +167,26 @@ class Transactions(Shards[TransactionRunner]):
             producer: frozenset(name for name in partitions if self._is_still_open(name, producer))
             for producer, partitions in (self._open_at_start or {}).items()
         }
+
+    def ended(self, producers: Iterable[Producer]) -> Ended:
+        """Of the ends that markers with these ids and epochs may have written in the partitions before this
+        broker came up after a crash: what they say."""
+        found = {}
+        for producer in self._ended_at_start.keys() & set(producers):
+            partitions = self._ended_at_start[producer]
+            for name in sorted(partitions):
+                is_commit = self._last_end(name, producer)
+                if is_commit is not None:
+                    found[producer] = End(is_commit, partitions)
+                    break
+        return found
+
+    def _last_end(self, name: TopicPartitionKey, producer: Producer) -> bool | None:
+        partition = self._broker.topics.partition(*name)
+        try:
+            return partition.log.last_end(*producer) if partition is not None else None
+        except ApiError:
+            return None
 
     def _is_still_open(self, name: TopicPartitionKey, producer: Producer) -> bool:
         partition = self._broker.topics.partition(*name)
@@ -247,9 +273,11 @@ class Transactions(Shards[TransactionRunner]):
             runner.perform(runner.shard.expire(runner.now()))
 
 
-def _open_transactions(broker: "Broker") -> StillOpen:
-    """What recovery has found open in the partitions."""
-    found: dict[Producer, set[TopicPartitionKey]] = {}
+def _open_and_ended(broker: "Broker") -> tuple[StillOpen, StillOpen]:
+    """What recovery has found open in the partitions; and producers with nothing open and nothing to be
+    known of but an epoch, as a marker leaves them."""
+    still_open: dict[Producer, set[TopicPartitionKey]] = {}
+    ended: dict[Producer, set[TopicPartitionKey]] = {}
     for topic in broker.topics.by_name.values():
         for partition in topic.partitions:
             if partition.log.log_end_offset == 0:
@@ -258,7 +286,14 @@ def _open_transactions(broker: "Broker") -> StillOpen:
                 producers = partition.log.producers
             except ApiError:
                 continue  # offline: nobody can go on with it
+            name = (topic.name, partition.index)
             for producer_id in producers.open.values():
                 producer = Producer(producer_id, producers.by_id[producer_id].epoch)
-                found.setdefault(producer, set()).add((topic.name, partition.index))
+                still_open.setdefault(producer, set()).add(name)
+            for one in producers.ended_ones():
+                ended.setdefault(Producer(*one), set()).add(name)
+    return _frozen(still_open), _frozen(ended)
+
+
+def _frozen(found: dict[Producer, set[TopicPartitionKey]]) -> StillOpen:
     return {producer: frozenset(partitions) for producer, partitions in found.items()}

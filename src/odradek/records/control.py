@@ -17,6 +17,8 @@ COMMIT = 1
 
 _KEY = struct.Struct(">hh")
 _VALUE = struct.Struct(">hi")
+LARGEST_MARKER_BYTES = 128
+"""No batch with one marker is larger."""
 _ATTRIBUTES = TRANSACTIONAL_FLAG | CONTROL_FLAG
 _BODIES_KEPT = 64
 

@@ -387,6 +387,11 @@ class Log(GatheringLog):
         """(producer id, first offset) of aborted transactions with records in the range."""
         return lookup.aborted_transactions(self, start_offset, upper_offset)
 
+    def last_end(self, producer_id: int, epoch: int) -> bool | None:
+        """Whether the last marker of this producer id and epoch is a commit; None when there is none. Walks
+        the log, so it is for those who cannot know it otherwise."""
+        return lookup.last_end(self, producer_id, epoch)
+
 
 def _base_offset(segment: Segment) -> int:
     return segment.base_offset

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from odradek.core.errors import ApiError, DamageError, ErrorCode
 from odradek.records.batch import HEADER, HEADER_SIZE, BatchHeader
+from odradek.records.control import LARGEST_MARKER_BYTES, EndTransactionMarker, first_marker
 from odradek.records.errors import CorruptBatchError, InvalidRecordsError
 from odradek.records.record import Record, read_records
 from odradek.storage.checking import time_entry, transactions_of
@@ -101,6 +102,34 @@ def _read_records(segment: Segment, place: Place) -> list[Record]:
     except (CorruptBatchError, InvalidRecordsError) as error:
         message = f"{segment.path()} at byte {place.position}: {error}"
         raise ApiError(ErrorCode.CORRUPT_MESSAGE, message) from error
+
+
+def last_end(log: Log, producer_id: int, epoch: int) -> bool | None:
+    """See :meth:`Log.last_end`."""
+    log.check_online()
+    try:
+        for segment in reversed(log.segments):
+            if segment is not log.active:
+                log.volume.touch(segment)
+            found = None
+            for place in segment.walk(0, segment.size):
+                if place.base_offset == place.last_offset and place.size <= LARGEST_MARKER_BYTES:
+                    found = _marker_of(segment, place, producer_id, epoch) or found
+            if found is not None:
+                return found.commit
+    except (DamageError, OSError) as error:
+        raise log.failed(error) from error
+    return None
+
+
+def _marker_of(segment: Segment, place: Place, producer_id: int, epoch: int) -> EndTransactionMarker | None:
+    header = _read_header(segment, place)
+    if not header.is_control or (header.producer_id, header.producer_epoch) != (producer_id, epoch):
+        return None
+    try:
+        return first_marker(memoryview(segment.read(place.position, place.size)), header)
+    except (CorruptBatchError, InvalidRecordsError, IndexError):
+        return None  # another kind of control record
 
 
 def aborted_transactions(log: Log, start_offset: int, upper_offset: int) -> list[tuple[int, int]]:

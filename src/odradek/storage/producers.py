@@ -5,6 +5,7 @@ there, a producer of which nothing is known may start with any sequence number; 
 longer given.
 """
 
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -195,6 +196,13 @@ class Producers:
         """Whether this producer has a transaction open here, begun or gone on with under this very epoch."""
         producer = self.by_id.get(producer_id)
         return producer is not None and producer.transaction_start >= 0 and producer.epoch == epoch
+
+    def ended_ones(self) -> Iterator[tuple[int, int]]:
+        """Id and epoch of each producer of which nothing is known but, maybe, that a marker with an epoch of
+        its own has ended its transaction here."""
+        for producer in self.by_id.values():
+            if producer.transaction_start == NO_TRANSACTION and not producer.batches:
+                yield producer.producer_id, producer.epoch
 
     def check_end(self, producer_id: int, epoch: int, version: int) -> None:
         """Check the end of a transaction that is about to be written.

@@ -22,8 +22,11 @@ def producer(tmp_path: Path) -> TransactionalProducer:
     return producer_beside_a_group(tmp_path)
 
 
-def lose_states(producer: TransactionalProducer, work: Callable[[], object]) -> None:
-    """Does ``work``; then there is a power cut that takes all states written meanwhile, and nothing else."""
+def lose_states(
+    producer: TransactionalProducer, work: Callable[[], object], cut: Callable[[], object] = lambda: None
+) -> None:
+    """Does ``work``; then there is a power cut that takes all states written meanwhile, and nothing but what
+    ``cut`` does."""
     harness = producer.harness
     states = harness.folder / STATES
     partition = harness.broker.topics.partition("__transaction_state", 0)
@@ -33,6 +36,7 @@ def lose_states(producer: TransactionalProducer, work: Callable[[], object]) -> 
     harness.broker.close(is_clean=False)
     with states.open("r+b") as file:
         file.truncate(size)
+    cut()
     harness.start()
 
 
@@ -98,6 +102,89 @@ def test_offsets_whose_state_is_lost(producer: TransactionalProducer) -> None:
     assert committed_offset(harness, stable=True) == (0, 6)
 
 
+def lose_the_decision(producer: TransactionalProducer, is_commit: bool) -> None:
+    """A transaction over two partitions and a group is ended; of that a power cut keeps one marker."""
+    harness = producer.harness
+    producer.produce(0, b"a")
+    producer.produce(0, b"b", partition=1)
+    producer.commit_offset(5)
+    sizes = {}
+    for place in ("t-1", "__consumer_offsets-0"):
+        path = harness.folder / place / "00000000000000000000.log"
+        topic, _, index = place.rpartition("-")
+        partition = harness.broker.topics.partition(topic, int(index))
+        assert partition is not None
+        sizes[path] = partition.log.active.size
+
+    def end() -> None:
+        assert not harness.send(producer.end_request(is_commit), 5).is_answered
+
+    def cut() -> None:
+        for path, size in sizes.items():
+            with path.open("r+b") as file:
+                file.truncate(size)
+
+    lose_states(producer, end, cut)
+
+
+@pytest.mark.parametrize("is_commit", [True, False])
+def test_an_end_that_only_a_marker_tells_of_is_carried_out(
+    producer: TransactionalProducer, is_commit: bool
+) -> None:
+    """Who asked for it was not answered, and does not come back."""
+    harness = producer.harness
+    lose_the_decision(producer, is_commit)
+    assert producer.state == ("PrepareCommit" if is_commit else "PrepareAbort")
+    harness.flush()
+    assert producer.state == ("CompleteCommit" if is_commit else "CompleteAbort")
+    assert (read(harness), read(harness, 1)) == (([b"a"], [b"b"]) if is_commit else ([], []))
+    assert committed_offset(harness, stable=True) == (0, 5 if is_commit else -1)
+
+
+@pytest.mark.parametrize("is_commit", [True, False])
+def test_an_end_that_only_a_marker_tells_of_cannot_be_ended_otherwise(
+    producer: TransactionalProducer, is_commit: bool
+) -> None:
+    harness = producer.harness
+    lose_the_decision(producer, is_commit)
+    assert producer.end(not is_commit) == ErrorCode.INVALID_TXN_STATE
+    assert producer.end(is_commit) == 0
+    assert (read(harness), read(harness, 1)) == (([b"a"], [b"b"]) if is_commit else ([], []))
+    assert producer.produce(0, b"c")[0] == 0
+    assert producer.end() == 0
+    assert read(harness)[-1] == b"c"
+
+
+def test_a_power_cut_while_it_is_carried_out(producer: TransactionalProducer) -> None:
+    harness = producer.harness
+    lose_the_decision(producer, True)
+    lose_states(producer, lambda: None)
+    assert producer.init() == ErrorCode.CONCURRENT_TRANSACTIONS
+    harness.flush()
+    assert (read(harness), read(harness, 1)) == ([b"a"], [b"b"])
+    assert producer.init() == 0
+    assert (producer.state, producer.epoch) == ("Empty", 2)
+
+
+def test_while_the_decision_is_not_on_disk_the_next_transaction_does_not_begin(
+    producer: TransactionalProducer,
+) -> None:
+    """Else its records bore the epoch by which the end before could be told."""
+    harness = producer.harness
+    producer.produce(0, b"a")
+    ended = harness.send(producer.end_request(True), 5)
+    producer.flush_all_but_states()
+    assert ended.response().error_code == ErrorCode.NOT_COORDINATOR
+    assert read(harness) == [b"a"], "its marker is on disk"
+    producer.epoch += 1
+    assert producer.produce(0, b"b")[0] == ErrorCode.NOT_ENOUGH_REPLICAS
+    harness.restart()
+    producer.epoch -= 1
+    assert producer.end(False) == ErrorCode.INVALID_TXN_STATE
+    assert producer.end(True) == 0
+    assert read(harness) == [b"a"]
+
+
 @pytest.mark.parametrize("committed", [True, False])
 def test_the_end_of_the_transaction_before_is_not_taken_for_that_of_the_next(
     producer: TransactionalProducer, committed: bool
@@ -110,7 +197,6 @@ def test_the_end_of_the_transaction_before_is_not_taken_for_that_of_the_next(
     assert pending.response().error_code == 0
 
     def go_on() -> None:
-        flush_once(harness)  # the markers; then it is complete
         producer.epoch += 1
         producer.send_produce(0, b"b")
 

@@ -67,16 +67,43 @@ def test_the_next_transaction_waits_for_the_markers_of_the_last(harness: Harness
     producer.init()
     producer.produce(0, b"a")
     ended = harness.send(producer.end_request(True), 5)
-    flush_once(harness)
-    assert ended.is_answered
     assert producer.state == "PrepareCommit"
     producer.epoch += 1
-    waiting = producer.send_produce(0, b"b")
+    waiting = producer.send_produce(0, b"b")  # nobody told it of that epoch yet
+    assert not ended.is_answered
     flush_once(harness)
+    assert ended.is_answered
     assert producer.state == "Ongoing"
     assert not waiting.is_answered
     harness.flush()
     assert produced(waiting.response()) == (0, 2)
+
+
+def test_markers_are_flushed_with_the_record_that_decides(harness: Harness) -> None:
+    producer = TransactionalProducer(harness)
+    producer.init()
+    producer.produce(0, b"a")
+    ended = harness.send(producer.end_request(True), 5)
+    assert read(harness) == [], "what is not flushed is not shown"
+    flush_once(harness)
+    assert ended.is_answered
+    assert read(harness) == [b"a"]
+    assert producer.state == "CompleteCommit"
+
+
+def test_markers_of_version_1_wait_for_the_record_that_decides(harness: Harness) -> None:
+    producer = TransactionalProducer(harness)
+    producer.init()
+    producer.add(0)
+    producer.produce(0, b"a", version=11)
+    ended = harness.send(producer.end_request(True), 4)
+    flush_once(harness)
+    assert ended.is_answered
+    assert producer.state == "PrepareCommit"
+    assert read(harness) == []
+    flush_once(harness)
+    assert read(harness) == [b"a"]
+    assert producer.state == "CompleteCommit"
 
 
 def flush_once(harness: Harness) -> None:
@@ -91,7 +118,6 @@ def test_who_waits_for_too_long_is_told_to_come_again(harness: Harness) -> None:
     producer.init()
     producer.produce(0, b"a")
     harness.send(producer.end_request(True), 5)
-    flush_once(harness)
     producer.epoch += 1
     waiting, old = producer.send_produce(0), harness.send(producer.add_request(1), 3)
     harness.advance(99)
@@ -295,7 +321,6 @@ def test_the_record_that_closes_a_transaction_waits_for_the_next_flush(harness: 
     producer.produce(0)
     harness.send(producer.end_request(True), 5)
     flush_once(harness)
-    flush_once(harness)
     assert producer.state == "CompleteCommit"
     broker = harness.broker
     assert (broker.has_unflushed, broker.flush_is_urgent) == (True, False)
@@ -311,8 +336,9 @@ def test_a_shard_that_could_not_be_loaded_at_the_start_is_loaded_though_nobody_a
 ) -> None:
     producer = TransactionalProducer(harness)
     producer.init()
-    producer.produce(0, b"a")
-    harness.send(producer.end_request(True), 5)
+    producer.add(0)
+    producer.produce(0, b"a", version=11)
+    harness.send(producer.end_request(True), 4)
     read_log = Log.read
 
     def no_descriptors(log: Log, *arguments: int) -> ReadResult:

@@ -4,8 +4,9 @@ import pytest
 
 from odradek.core.errors import ApiError, ErrorCode
 from odradek.records.builder import build_batch, seal_batch
+from odradek.records.control import build_marker
 from odradek.records.record import Record
-from odradek.storage.log import Log
+from odradek.storage.log import COORDINATOR, Log
 from odradek.storage.store import LogStore
 
 from .conftest import NOW_MS, SMALL, T0, Opener, append, batch, make_log
@@ -84,3 +85,21 @@ def test_a_batch_that_cannot_be_opened(log: Log) -> None:
         log.find_offset_by_timestamp(1, 1)
     assert caught.value.code == ErrorCode.CORRUPT_MESSAGE
     assert log.offline is None
+
+
+def test_how_the_last_transaction_of_a_producer_has_ended(log: Log) -> None:
+    def end(producer_id: int, epoch: int, commit: bool) -> None:
+        marker = build_marker(producer_id, epoch, commit, 0, NOW_MS)
+        log.append(memoryview(marker), NOW_MS, leader_epoch=0, origin=COORDINATOR)
+
+    end(1, 3, True)
+    fill(log)
+    end(2, 3, False)
+    end(1, 4, True)
+    end(1, 4, False)
+    append(log, b"small")
+    fill(log)
+    assert len(log.segments) > 3
+    assert [log.last_end(*one) for one in ((1, 3), (2, 3), (1, 4))] == [True, False, False]
+    assert log.last_end(2, 4) is None
+    assert log.last_end(3, 3) is None

@@ -196,6 +196,24 @@ def test_transactions_survive_a_restart(opener: Opener, store: LogStore, log: Lo
     assert len(log.aborted_transactions(0, 1000)) == len(expected[1]) + 1
 
 
+@pytest.mark.parametrize("cleanly", [True, False])
+def test_whom_a_marker_of_its_own_epoch_has_ended(
+    opener: Opener, store: LogStore, log: Log, cleanly: bool
+) -> None:
+    write(log, 1, 0, epoch=3)
+    write(log, 2, 0, epoch=3)
+    write(log, 3, 0, epoch=3)
+    end(log, 1, commit=True, epoch=4)
+    end(log, 2, commit=True, epoch=3)
+    end(log, 4, commit=False, epoch=1)
+    assert list(log.producers.ended_ones()) == [(1, 4), (4, 1)]
+    store.flush(NOW_MS)
+    store, log = restarted(opener, store, cleanly=cleanly)
+    assert sorted(log.producers.ended_ones()) == [(1, 4), (4, 1)]
+    write(log, 1, 0, epoch=4)
+    assert list(log.producers.ended_ones()) == [(4, 1)]
+
+
 def test_what_is_fenced(log: Log) -> None:
     write(log, 1, 0, epoch=3)
     with pytest.raises(ApiError) as caught:

@@ -26,6 +26,17 @@ StillOpen = Mapping[Producer, frozenset[TopicPartitionKey]]
 """Under which producer ids and epochs transactions are open in which partitions."""
 
 
+class End(NamedTuple):
+    """How a transaction ended in some partitions, by the markers there."""
+
+    is_commit: bool
+    partitions: frozenset[TopicPartitionKey]
+
+
+Ended = Mapping[Producer, End]
+"""By the id and epoch that the markers bear: ends which they alone tell of, maybe."""
+
+
 class NeedsProducerIdError(Exception):
     """The decision needs a producer id that nobody had before: ask again with one."""
 
@@ -180,19 +191,38 @@ def fence(transaction: Transaction, server_version: int, fresh_id: int | None, n
     return transaction.fenced(server_version, next_id, now_ms)
 
 
-def restore(transaction: Transaction, still_open: StillOpen, now_ms: int) -> list[Transaction]:
+def restore(transaction: Transaction, still_open: StillOpen, ended: Ended, now_ms: int) -> list[Transaction]:
     """The moves that a power cut took from the log, though what was written because of them is still there:
-    open in partitions, under the producer's current epoch, and in no transaction. Nobody wrote under that
-    epoch while the transaction before was being ended, so that one's markers are all there."""
-    moves = []
-    if transaction.state in PREPARED and transaction.is_distinct:
+    open in partitions, under the producer's current epoch, and in no transaction; or ended there, under the
+    epoch that follows. Nobody wrote under an epoch before the end that it came with was durable, and the
+    markers of that: so no more than one beginning and one end are missing."""
+    moves: list[Transaction] = []
+    if transaction.state in PREPARED:
+        if not transaction.is_distinct:
+            return []
         transaction = transaction.completed(now_ms)
         moves.append(transaction)
-    elif transaction.state in PREPARED or not transaction.is_distinct:
-        return []
-    written = still_open.get(Producer(transaction.producer_id, transaction.epoch), frozenset())
+    producer_id, epoch = transaction.producer_id, transaction.epoch
+    end = ended.get(Producer(producer_id, epoch + 1))
+    written: frozenset[TopicPartitionKey] = frozenset()
+    if transaction.is_distinct:
+        written = still_open.get(Producer(producer_id, epoch), written)
+    if end is not None:
+        written |= end.partitions
     lost = written - transaction.partitions
-    return [*moves, transaction.added(lost, now_ms, VERSION_2)] if lost else []
+    if lost:
+        transaction = transaction.added(lost, now_ms, VERSION_2)
+        moves.append(transaction)
+    if end is not None:
+        moves.append(
+            transaction.ended(
+                is_commit=end.is_commit,
+                version=VERSION_2,
+                next_producer_id=NO_PRODUCER_ID,
+                now_ms=now_ms,
+            )
+        )
+    return moves if lost or end is not None else []
 
 
 def _check_same_end(transaction: Transaction, request: Ending) -> None:

@@ -5,12 +5,13 @@ From then on each input gives a :class:`~odradek.coordinator.step.Step`. State m
 appended, so the log and the memory never disagree about the order of things; whoever is told of it waits
 until the record is durable.
 
-An end takes three steps: the record that decides it (Prepare…), once that is durable the markers in all
-partitions, once those are durable the record that closes it (Complete…). A crash in between leaves Prepare…
-in the log: the markers are written again when it is loaded, which changes nothing where they are already.
+An end takes three steps: the record that decides it (Prepare…), the markers in all partitions, and once all
+that is durable the record that closes it (Complete…). A crash in between leaves Prepare… in the log: the
+markers are written again when it is loaded, which changes nothing where they are already.
 
-Partitions may be written to as soon as the record that names them is appended (:class:`InForce`); what a
-power cut then takes of such records alone, :meth:`TransactionShard.restore` puts back.
+Partitions may be written to as soon as the record that names them is appended (:class:`InForce`), and so may
+markers be as soon as Prepare… is, if it bumps the epoch; what a power cut then takes of such records alone,
+:meth:`TransactionShard.restore` puts back.
 
 Source: ``TransactionCoordinator``, ``TransactionStateManager``.
 """
@@ -22,6 +23,7 @@ from odradek.coordinator.settings import TransactionSettings
 from odradek.coordinator.step import Now, Producer, Step, TimerKey, Token
 from odradek.coordinator.transactions import decisions, records
 from odradek.coordinator.transactions.decisions import (
+    Ended,
     Ending,
     Initialization,
     NeedsProducerIdError,
@@ -75,6 +77,9 @@ class TransactionShard:
     def __init__(self, settings: TransactionSettings, level: Callable[[], int]) -> None:
         self.settings = settings
         self.transactions: dict[str, Transaction] = {}
+        self.undecided: dict[str, bool] = {}
+        """Ends whose markers were written ahead of the record that decides them, for as long as that is not
+        durable; and whether all of those markers are."""
         self._level = level
         self._parked: dict[str, list[_Parked]] = {}
         """Those who wait for the end of a transaction, which is being written, to begin the next."""
@@ -221,6 +226,9 @@ class TransactionShard:
         current = self.transactions.get(transactional_id)
         if current is None or current.state not in PREPARED or _end_of(current) != _end_of(transaction):
             return Step()
+        if transactional_id in self.undecided:
+            self.undecided[transactional_id] = True  # it is complete when what decides it is durable, too
+            return Step()
         step = self._write(current.completed(now.wall_ms))
         step.is_urgent = False
         if transactional_id in self._parked:
@@ -278,17 +286,23 @@ class TransactionShard:
     def replay_marker(self, producer_id: int, is_commit: bool) -> None:
         """Nobody writes here in transactions."""
 
-    def restore(self, still_open: StillOpen, now: Now) -> Step | None:
+    def enders(self) -> Iterator[Producer]:
+        """The ids and epochs that the markers of each next end would bear."""
+        for transaction in self.transactions.values():
+            yield Producer(transaction.producer_id, transaction.epoch + 1)
+
+    def restore(self, still_open: StillOpen, ended: Ended, now: Now) -> Step | None:
         """After the replay, and before :meth:`loaded`: states that a power cut took although partitions had
-        been written to because of them are put back, from what is open there. Nobody was told, but whoever
-        wrote may go on. ``None`` when none is missing; when it is refused, nobody may be served."""
+        been written to because of them are put back, from what is open or ``ended`` there. Nobody was told,
+        but whoever wrote may go on. ``None`` when none is missing; when it is refused, nobody may be
+        served."""
         step = Step()
         restored: list[Transaction] = []
+        level = self._level()
         for transaction in self.transactions.values():
-            moves = decisions.restore(transaction, still_open, now.wall_ms)
-            step.records += [records.record(moved, self._level()) for moved in moves]
-            # Level 0 has no place for it: see _write.
-            restored += [moved._replace(is_distinct=False) for moved in moves[-1:]]
+            moves = decisions.restore(transaction, still_open, ended, now.wall_ms)
+            step.records += [records.record(moved, level) for moved in moves]
+            restored += [self._as_told(moved, level) for moved in moves[-1:]]
         if not restored:
             return None
         step.write = Restored(self, restored)
@@ -312,6 +326,7 @@ class TransactionShard:
                 step.reply(parked.token, refusal(parked.told, ErrorCode.NOT_COORDINATOR))
         self._parked = {}
         self.transactions = {}
+        self.undecided = {}
         return step
 
     # Steps
@@ -319,11 +334,20 @@ class TransactionShard:
     def _write(self, moved: Transaction, token: Token | None = None, outcome: object = None) -> Step:
         step = Step()
         level = self._level()
-        if moved.is_distinct and level < records.FLEXIBLE_FROM_LEVEL:
-            moved = moved._replace(is_distinct=False)  # the record does not tell
+        moved = self._as_told(moved, level)
         step.records = [records.record(moved, level)]
-        step.write = Moved(self, moved, token, outcome)
+        is_ahead = moved.state in PREPARED and level >= VERSION_2 and moved.has_own_markers
+        step.write = Moved(self, moved, token, outcome, is_ahead=is_ahead)
+        if is_ahead:
+            step.effects = [WriteMarkers(moved)]
         return step
+
+    @staticmethod
+    def _as_told(moved: Transaction, level: int) -> Transaction:
+        """As its record tells of it."""
+        if moved.is_distinct and level < records.FLEXIBLE_FROM_LEVEL:
+            return moved._replace(is_distinct=False)
+        return moved
 
     def _take_id(self, taken: Callable[[int, Now], Step], token: Token) -> Step:
         step = Step()

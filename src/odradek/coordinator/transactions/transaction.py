@@ -112,6 +112,12 @@ class Transaction(NamedTuple):
     def is_commit(self) -> bool:
         return self.state in (State.PREPARE_COMMIT, State.COMPLETE_COMMIT)
 
+    @property
+    def has_own_markers(self) -> bool:
+        """The markers of this end, which is decided, bear an epoch that nothing else was written under, and
+        say all that there is to know of the end: it can be told from them."""
+        return self.is_distinct and self.next_producer_id == NO_PRODUCER_ID and self.epoch < LAST_EPOCH
+
     def _move(
         self,
         event: Event,

@@ -1,9 +1,10 @@
 """The machine's records on their way to the disk: what they change, and who is told when they are durable."""
 
+from functools import partial
 from typing import Protocol
 
 from odradek.coordinator.step import Now, Step, Token, coordinator_error
-from odradek.coordinator.transactions.effects import Initialized, WriteMarkers
+from odradek.coordinator.transactions.effects import Initialized, Retry, WriteMarkers
 from odradek.coordinator.transactions.transaction import PREPARED, State, Transaction
 from odradek.core.errors import ErrorCode
 
@@ -16,27 +17,41 @@ class Store(Protocol):
     """What these need of a shard."""
 
     transactions: dict[str, Transaction]
+    undecided: dict[str, bool]
+
+    def marked(self, transaction: Transaction, now: Now) -> Step: ...
 
 
 class Moved:
-    """The record of a transaction's move: it is in force when appended, and told of when durable."""
+    """The record of a transaction's move: it is in force when appended, and told of when durable.
 
-    __slots__ = ("moved", "outcome", "shard", "token")
+    With ``is_ahead`` it decides an end whose markers are written at once, not when it is durable.
+    """
 
-    def __init__(self, shard: Store, moved: Transaction, token: Token | None, outcome: object) -> None:
+    __slots__ = ("is_ahead", "moved", "outcome", "shard", "token")
+
+    def __init__(
+        self, shard: Store, moved: Transaction, token: Token | None, outcome: object, *, is_ahead: bool
+    ) -> None:
         self.shard = shard
         self.moved = moved
         self.token = token
         self.outcome = outcome
+        self.is_ahead = is_ahead
 
     def appended(self, base_offset: int) -> None:
         self.shard.transactions[self.moved.transactional_id] = self.moved
+        if self.is_ahead:
+            self.shard.undecided[self.moved.transactional_id] = False
 
     def durable(self, now: Now) -> Step:
-        step = Step()
+        if self.is_ahead and self.shard.undecided.pop(self.moved.transactional_id, False):
+            step = self.shard.marked(self.moved, now)
+        else:
+            step = Step()
         if self.token is not None:
             step.reply(self.token, self.outcome)
-        if self.moved.state in PREPARED:
+        if self.moved.state in PREPARED and not self.is_ahead:
             step.effects = [WriteMarkers(self.moved)]
         return step
 
@@ -64,9 +79,17 @@ class Restored:
     def appended(self, base_offset: int) -> None:
         for transaction in self.restored:
             self.shard.transactions[transaction.transactional_id] = transaction
+            if transaction.state in PREPARED:
+                self.shard.undecided[transaction.transactional_id] = False
 
-    def durable(self, now: Now) -> None:
-        return None
+    def durable(self, now: Now) -> Step:
+        step = Step()
+        step.effects = [
+            Retry(partial(self.shard.marked, transaction))
+            for transaction in self.restored
+            if transaction.state in PREPARED and self.shard.undecided.pop(transaction.transactional_id, False)
+        ]
+        return step
 
     def refused(self, code: ErrorCode, now: Now) -> None:
         self.is_refused = True

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_MS = 2_000
 TRIES = 5
+GIVES_UP = 0.4
+"""How often one is not there any more to ask again for an end whose answer is lost."""
 
 
 class TransactionalClient(Client):
@@ -42,12 +44,17 @@ class TransactionalClient(Client):
         self._sequences: dict[tuple[str, int], int] = {}
         self.is_version_2 = self.rng.random() < 0.6
 
-    async def _settled(self, request: Any, version: int, code_of: Callable[[Any], int]) -> int:
-        """The error code that a request is answered with in the end, retrying what may be retried."""
+    async def _settled(
+        self, request: Any, version: int, code_of: Callable[[Any], int], gives_up: float = 0
+    ) -> int:
+        """The error code that a request is answered with in the end, retrying what may be retried; with a
+        probability of ``gives_up`` NETWORK_EXCEPTION when the connection is lost."""
         while True:
             try:
                 code = code_of(await self.call(request, version))
             except Disconnected:
+                if gives_up and self.rng.random() < gives_up:
+                    return ErrorCode.NETWORK_EXCEPTION
                 continue
             if code == 0 or not (self.is_retriable(code) or code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION):
                 return code
@@ -162,14 +169,15 @@ class TransactionalClient(Client):
         )
 
     async def end(self, *, is_commit: bool) -> int:
-        """Commits or aborts; the error code."""
+        """Commits or aborts; the error code. NETWORK_EXCEPTION: it may have ended so, or not."""
         request = EndTxnRequest(
             transactional_id=self._transactional_id,
             producer_id=self._producer_id,
             producer_epoch=self._epoch,
             committed=is_commit,
         )
-        code = await self._settled(request, 5 if self.is_version_2 else 4, self._take_end)
+        version = 5 if self.is_version_2 else 4
+        code = await self._settled(request, version, self._take_end, GIVES_UP)
         if code:
             self.give_up()
         return code

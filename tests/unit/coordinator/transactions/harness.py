@@ -5,8 +5,9 @@ from collections import Counter, deque
 from typing import Any, NamedTuple
 
 from odradek.coordinator.settings import TransactionSettings
-from odradek.coordinator.step import Now, RecordBytes, Step, TimerKey, Write
+from odradek.coordinator.step import Now, Producer, RecordBytes, Step, TimerKey, Write
 from odradek.coordinator.transactions import records
+from odradek.coordinator.transactions.decisions import End, Ended, StillOpen
 from odradek.coordinator.transactions.effects import Retry, TakeProducerId, WriteMarkers
 from odradek.coordinator.transactions.shard import TransactionShard
 from odradek.coordinator.transactions.transaction import (
@@ -53,6 +54,14 @@ class Partition:
             self.open[producer_id] = epoch
         self.batches.append(batch)
         return True
+
+    def last_marker(self, producer: Producer) -> str:
+        """Of an id and epoch that has ended a transaction."""
+        return next(
+            batch.value
+            for batch in reversed(self.batches)
+            if batch.is_marker and (batch.producer_id, batch.epoch) == producer
+        )
 
     def outcomes(self) -> dict[str, str]:
         """What became of each value: ``commit``, ``abort``, or ``open``."""
@@ -148,9 +157,11 @@ class Harness:
         elif isinstance(effect, Retry):
             self.perform(effect.run(self.now))
         elif isinstance(effect, WriteMarkers):
-            self.marking.append(effect.transaction)
-            if self.writes_markers:
-                self.write_markers()
+            transaction = effect.transaction
+            if self.shard.transactions.get(transaction.transactional_id) is transaction:
+                self.marking.append(transaction)
+                if self.writes_markers:
+                    self.write_markers()
 
     def write_markers(self, at_most: int | None = None) -> None:
         """Writes what is to be marked; with ``at_most`` only so many markers, as if it stopped on the way."""
@@ -212,7 +223,29 @@ class Harness:
         self.in_flight.clear()
         self.marking.clear()
         self.shard = self.replayed()
+        self.perform(self.shard.restore(*self._open_and_ended(), self.now))
         self.perform(self.shard.loaded(self.now))
+
+    def _open_and_ended(self) -> tuple[StillOpen, Ended]:
+        """What the partitions hold, as whoever restarts would find it."""
+        still_open: dict[Producer, set[TopicPartitionKey]] = {}
+        ends: dict[Producer, set[TopicPartitionKey]] = {}
+        words: dict[Producer, str] = {}
+        for name, partition in self.partitions.items():
+            for producer_id, epoch in partition.epochs.items():
+                producer = Producer(producer_id, epoch)
+                if producer_id in partition.open:
+                    still_open.setdefault(producer, set()).add(name)
+                else:
+                    ends.setdefault(producer, set()).add(name)
+                    words[producer] = partition.last_marker(producer)
+        return (
+            {producer: frozenset(names) for producer, names in still_open.items()},
+            {
+                producer: End(words[producer] == "commit", frozenset(names))
+                for producer, names in ends.items()
+            },
+        )
 
 
 def durable_view(transaction: Transaction) -> Transaction:

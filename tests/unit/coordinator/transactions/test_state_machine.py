@@ -322,6 +322,18 @@ class Transactions(RuleBasedStateMachine):
         self.tokens.clear()
         self._learn()
 
+    @rule(name=st.sampled_from(NAMES), is_commit=st.booleans(), markers=st.sampled_from([1, 1, 2]))
+    def a_decision_is_lost(self, name: str, is_commit: bool, markers: int) -> None:
+        """A power cut takes the record that decided an end, and keeps markers that were written with it."""
+        self.live(name, 2, list(PARTITIONS[:2]), [], 0)
+        instance = self._pick(-1, lambda one: one.name == name and one.may_go_on)
+        self.hold()
+        self.hold_markers()
+        if instance is not None:
+            self.end(self._number(instance), is_commit)
+        self.write_markers(markers)
+        self.crash(True)
+
     @rule()
     def fail_and_come_back(self) -> None:
         self.harness.fail()
