@@ -225,7 +225,7 @@ class Broker:
         api.requests += 1
         context = RequestContext(session, version, client_id, self.clock.now_ms())
         answer = self._answer(api, request, context, correlation_id)
-        if api.learn is not None and session.repeats.is_time_to_learn():
+        if api.learn is not None and session.repeats.is_time_to_learn(kind):
             self._learn(api, kind, frame, request, context)
         return answer
 

@@ -29,18 +29,20 @@ class Repeat(Protocol):
 class Repeats:
     """The kinds of request that one connection has sent before; keys are API key << 16 | version."""
 
-    __slots__ = ("_missed", "_wait", "known")
+    __slots__ = ("_missed", "known")
 
     def __init__(self) -> None:
         self.known: dict[int, Repeat] = {}
-        self._missed = 0
-        self._wait = _FIRST_WAIT
+        self._missed: dict[int, tuple[int, int]] = {}
+        """Of each kind: how many were missed since it was last looked at, and for how many that waits."""
 
-    def is_time_to_learn(self) -> bool:
-        """Asked after each request that could have been known and was not."""
-        self._missed += 1
-        if self._missed < self._wait:
+    def is_time_to_learn(self, kind: int) -> bool:
+        """Asked after each request that could have been known and was not. Each kind has a count of its own:
+        of requests that take turns, as a copier's do, one would always find it just before its time."""
+        missed, wait = self._missed.get(kind, (0, _FIRST_WAIT))
+        missed += 1
+        if missed < wait:
+            self._missed[kind] = missed, wait
             return False
-        self._missed = 0
-        self._wait = min(2 * self._wait, _LONGEST_WAIT)
+        self._missed[kind] = 0, min(2 * wait, _LONGEST_WAIT)
         return True

@@ -176,11 +176,13 @@ class ShardRunner(Generic[S]):
             return self.append_batch(batch).base_offset
         if step.is_atomic:
             return self.append_batch(self._build(step.records), step.is_urgent).base_offset
-        base_offset = self._next_offset
+        base_offset = -1
         batches = _split(step.records, self.partition.log.config.max_message_bytes - HEADER_SIZE)
         for number, records in enumerate(batches):
             try:
-                self.append_batch(self._build(records), step.is_urgent)
+                appended = self.append_batch(self._build(records), step.is_urgent)
+                if number == 0:
+                    base_offset = appended.base_offset  # markers of others may have come before it
             except ApiError:
                 if number:
                     # Part of it is written: only the log can tell what is true now.

@@ -172,9 +172,15 @@ def test_a_session_that_grew_is_not_known(harness: Harness) -> None:
 
 def test_learning_waits_and_waits_longer_each_time() -> None:
     repeats = Repeats()
-    learnt = [number for number in range(1, 2_000) if repeats.is_time_to_learn()]
+    learnt = [number for number in range(1, 2_000) if repeats.is_time_to_learn(1)]
     assert learnt[:4] == [4, 12, 28, 60]
     assert max(after - before for before, after in pairwise(learnt)) <= 1_024
+
+
+def test_requests_that_take_turns_are_all_learnt() -> None:
+    repeats = Repeats()
+    learnt = [number for number in range(1, 100) if repeats.is_time_to_learn(number % 3)]
+    assert learnt == [10, 11, 12, 34, 35, 36, 82, 83, 84]
 
 
 def learn_to_produce(

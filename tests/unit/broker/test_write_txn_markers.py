@@ -3,6 +3,9 @@ from typing import Any
 
 import pytest
 
+from odradek.broker.transactions import Told
+from odradek.coordinator.step import ReplyWhenDurable, Step
+from odradek.coordinator.transactions import records
 from odradek.core.errors import ErrorCode
 from odradek.protocol.generated.find_coordinator import FindCoordinatorRequest
 from odradek.protocol.generated.write_txn_markers import (
@@ -91,3 +94,19 @@ def test_it_is_answered_when_it_is_durable(producer: TransactionalProducer) -> N
 
 def test_nothing_asked_nothing_answered(producer: TransactionalProducer) -> None:
     assert producer.harness.call(WriteTxnMarkersRequest(markers=[]), 1).markers == []
+
+
+def test_a_marker_among_the_records_of_the_transactions_themselves(
+    producer: TransactionalProducer,
+) -> None:
+    """What the coordinator writes behind it is where it is, not where it was to be without the marker."""
+    broker = producer.harness.broker
+    assert mark(producer, True, topic="__transaction_state") == 0
+    places: list[int] = []
+    step = Step()
+    step.records = [(records.key("gone"), None), (records.key("gone, too"), None)]
+    step.is_atomic = False
+    step.write = ReplyWhenDurable(Told(lambda _: None), None, places.append, lambda code: None)
+    runner = broker.transactions.runner_of(0)
+    runner.perform(step)
+    assert places == [runner.partition.log.log_end_offset - 2]

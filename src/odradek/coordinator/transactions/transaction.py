@@ -28,6 +28,8 @@ class State(Enum):
     COMPLETE_ABORT = "CompleteAbort"
     DEAD = "Dead"
 
+    __hash__ = object.__hash__  # that of Enum is written in Python, and paid for at every move
+
 
 class Event(Enum):
     """Values are what the drawing in docs/transactions.md says."""
@@ -39,6 +41,8 @@ class Event(Enum):
     ABORTED_NOTHING = "EndTxn of version 2 aborts"
     MARKED = "all markers are durable"
     EXPIRED = "idle for too long"
+
+    __hash__ = object.__hash__
 
 
 TRANSITIONS: dict[State, dict[Event, State]] = {
