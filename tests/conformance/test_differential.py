@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,13 @@ def test_kafka_answers_as_noted(kafka: str) -> None:
     differing = {}
     for name in cases.load():
         if name not in RESTLESS:
-            found = dict(differences(cases.hold(name, kafka), noted[name]))
+            found = _found(name, kafka, noted[name])
+            if found:  # once more: on a busy machine Kafka's own timers may come between two requests
+                found = _found(name, kafka, noted[name])
             if found:
                 differing[name] = found
     assert differing == {}
+
+
+def _found(name: str, bootstrap: str, noted: list[Any]) -> dict[str, str]:
+    return dict(differences(cases.hold(name, bootstrap), noted))
