@@ -421,6 +421,8 @@ class Broker:
     def close(self, *, is_clean: bool = True) -> None:
         """Everything durable, the folder marked as cleanly closed, unless ``is_clean`` is false: then files
         are only let go of, and the next start recovers. A flush in flight must be finished."""
+        if not self.store.was_clean and TRANSACTIONS_TOPIC in self.topics.by_name:
+            is_clean = is_clean and self.transactions.is_settled
         try:
             self.metadata.close()
         finally:

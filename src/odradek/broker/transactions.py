@@ -62,6 +62,7 @@ class TransactionRunner(ShardRunner[TransactionShard]):
                     # It is brought up again after a while: without them nobody must go on.
                     self.unload()
                     return
+        transactions.looked_at.add(self.partition.index)
         super().start()
 
     def perform_effect(self, effect: Any) -> None:
@@ -130,6 +131,8 @@ class Transactions(Shards[TransactionRunner]):
         """``None`` until all logs are recovered."""
         self._ended_at_start: StillOpen = {}
         """Likewise, but for what markers have ended, or may have."""
+        self.looked_at: set[int] = set()
+        """Partitions whose transactions were held against these since the start."""
         self._every(config.transaction_abort_timed_out_transaction_cleanup_interval_ms, self._abort_timed_out)
         self._every(config.transaction_remove_expired_transaction_cleanup_interval_ms, self._forget_expired)
 
@@ -155,6 +158,17 @@ class Transactions(Shards[TransactionRunner]):
             for producer, partitions in self._open_at_start.items():
                 self.ahead.update((producer.producer_id, name) for name in partitions)
         return super()._bring_up(index)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing that a crash has left is still to be held against a transaction: before that the
+        next start must look for it again, however this broker ends."""
+        topic = self._broker.topics.by_name.get(TRANSACTIONS_TOPIC)
+        return all(
+            partition.index in self.looked_at
+            or partition.log.log_start_offset == partition.log.log_end_offset
+            for partition in (topic.partitions if topic is not None else ())
+        )
 
     def partition_came(self, partition: Partition) -> None:
         """Brings it up, unless all have to wait for logs that are still being recovered."""

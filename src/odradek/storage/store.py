@@ -399,7 +399,10 @@ class LogStore:
         return log.delete_segments_before(plan.delete_before)
 
     def expire_producers(self, now_ms: int) -> int:
-        """Forget producers quiet for ``producer.id.expiration.ms``, in logs where any are in memory."""
+        """Forget producers quiet for ``producer.id.expiration.ms``, in logs where any are in memory; not
+        while others are recovered: the marker that ended one may be all that is left of an end."""
+        if self.recovering.sizes:
+            return 0
         expiration_ms = self.volume.producer_expiration_ms
         return sum(log.expire_producers(now_ms, expiration_ms) for log in self.logs.values())
 

@@ -9,6 +9,7 @@ import pytest
 from odradek.core.errors import ApiError, ErrorCode
 from odradek.storage.jobs import JobQueue
 from odradek.storage.log import Log
+from odradek.storage.volume import DAY_MS
 
 from .harness import Harness
 from .transaction_client import TransactionalProducer, committed_offset, producer_beside_a_group, read
@@ -153,6 +154,38 @@ def test_an_end_that_only_a_marker_tells_of_cannot_be_ended_otherwise(
     assert producer.produce(0, b"c")[0] == 0
     assert producer.end() == 0
     assert read(harness)[-1] == b"c"
+
+
+def test_a_marker_is_not_forgotten_while_other_logs_are_recovered(producer: TransactionalProducer) -> None:
+    """That may take long, and the broker may have been down for longer than producers are remembered."""
+    harness = producer.harness
+    harness.at_once_bytes = 0
+    jobs = JobQueue(harness.disk)
+    lose_the_decision(producer, True)
+    recovery, store = harness.broker.recovery, harness.broker.store
+    recovery.jobs, recovery.job_logs = jobs, 1
+    harness.advance(0)
+    recovery.run()
+    while jobs:
+        jobs.run_next()
+        if jobs:
+            store.expire_producers(harness.clock.now_ms() + 2 * DAY_MS)
+    harness.flush()
+    assert producer.state == "CompleteCommit"
+    assert (read(harness), read(harness, 1)) == ([b"a"], [b"b"])
+    assert store.expire_producers(harness.clock.now_ms() + 2 * DAY_MS) > 0
+
+
+def test_a_stop_before_it_was_looked_for_is_not_a_clean_one(producer: TransactionalProducer) -> None:
+    harness = producer.harness
+    lose_the_decision(producer, True)
+    harness.restart()
+    assert not harness.broker.store.was_clean
+    assert producer.state == "PrepareCommit"
+    harness.flush()
+    assert (read(harness), read(harness, 1)) == ([b"a"], [b"b"])
+    harness.restart()
+    assert harness.broker.store.was_clean
 
 
 def test_a_power_cut_while_it_is_carried_out(producer: TransactionalProducer) -> None:
