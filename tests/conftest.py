@@ -1,6 +1,7 @@
 """One set of examples for everybody: what fails here fails there. `ODRADEK_EXPLORE=1` looks for new ones.
 
-A shell that starts the tests in its background has them ignore Ctrl-C, and so would every program that they start.
+A shell that starts the tests in its background has them ignore Ctrl-C, and so would every program that they
+start.
 """
 
 import os
