@@ -106,13 +106,14 @@ class Node:
         self._recoveries = JobQueue(self.disk)
         self.broker.recovery.jobs = self._recoveries
         self.broker.recovery.job_logs = 1
-        self._note_offline()
+        self.note_offline()
         self._later(HOUSEKEEPING_MS, self._housekeep)
         self._later(0, self._recover)
         self._enter(self._arm_timer)
         return self.is_up
 
-    def _note_offline(self) -> None:
+    def note_offline(self) -> None:
+        """Remember which partitions are offline now."""
         assert self.broker is not None
         for partition, log in self.broker.store.logs.items():
             if log.offline is not None and not log.is_recovering:
@@ -231,7 +232,7 @@ class Node:
             self._flush_in_flight = False
             assert self.broker is not None
             self.broker.finish_flush(flush, self._flush_if_urgent)
-            self._note_offline()
+            self.note_offline()
 
         self._later(self.rng.random(), finish)
 
@@ -262,7 +263,7 @@ class Node:
             self.broker.store.apply_retention(self.loop.now_ms())
         if self._jobs:
             self._later(JOB_MS, self._jobs.run_next)
-        self._note_offline()
+        self.note_offline()
 
     def _recover(self) -> None:
         """The jobs of the recovery: each takes a while, in which others are served."""
@@ -273,7 +274,7 @@ class Node:
 
     def _recover_next(self) -> None:
         self._recoveries.run_next()
-        self._note_offline()
+        self.note_offline()
         self._recover()
 
     def _attempt(self, chore: Callable[[], None]) -> None:

@@ -153,6 +153,8 @@ class Simulation:
         self.trace.note("chaos", "is over")
         self.is_ending = True
         self._chaos.heal()
+        if self.node.is_up:
+            self.node.note_offline()  # a read may have found it, and no flush came since
         if self.node.offline:
             # As an operator would, once the disk is sound again.
             self.node.crash(cuts_power=False)
