@@ -53,6 +53,19 @@ class Client:
         """Raises :class:`Disconnected`; whether the broker has done it is not known then."""
         return await (await self.connection()).call(request, version)
 
+    async def granted(self, *calls: tuple[Message, int]) -> Any:
+        """Makes these calls (request and version) one after the other until the last is answered without an
+        error, however often that takes; its answer."""
+        while True:
+            try:
+                for request, version in calls:
+                    answer = await self.call(request, version)
+                if answer.error_code == 0:
+                    return answer
+            except Disconnected:
+                pass
+            await self.back_off()
+
     def disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()

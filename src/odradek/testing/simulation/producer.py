@@ -62,14 +62,7 @@ class Producer(Client):
 
     async def _begin(self) -> None:
         request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=60_000)
-        while True:
-            try:
-                response = await self.call(request, 4)
-                if response.error_code == 0:
-                    break
-            except Disconnected:
-                pass
-            await self.back_off()
+        response = await self.granted((request, 4))
         self._incarnation += 1
         self._producer_id, self._epoch = response.producer_id, response.producer_epoch
         if self._producer_id in self.world.producer_ids:

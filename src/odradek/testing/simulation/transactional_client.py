@@ -74,15 +74,7 @@ class TransactionalClient(Client):
         request = InitProducerIdRequest(
             transactional_id=self._transactional_id, transaction_timeout_ms=TIMEOUT_MS
         )
-        while True:
-            try:
-                await self.call(find, 4)
-                answer = await self.call(request, 4)
-                if answer.error_code == 0:
-                    break
-            except Disconnected:
-                pass
-            await self.back_off()
+        answer = await self.granted((find, 4), (request, 4))
         self._producer_id, self._epoch = answer.producer_id, answer.producer_epoch
         self._sequences.clear()
 
