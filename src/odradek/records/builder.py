@@ -23,6 +23,8 @@ from odradek.records.compression import NONE, compress
 from odradek.records.crc import crc32c
 from odradek.records.record import Record, write_varint
 
+_put_crc = Struct(">I").pack_into
+
 
 def build_batch(
     records: Iterable[Record],
@@ -94,9 +96,6 @@ def build_batch(
     return batch
 
 
-_crc_into = Struct(">I").pack_into
-
-
 def build_plain(
     records: Sequence[tuple[bytes, bytes | None]],
     timestamp_ms: int,
@@ -139,14 +138,13 @@ def around_body(
         )
     )
     batch += body
-    _crc_into(batch, CRC_START - 4, crc32c(memoryview(batch)[CRC_START:]))
+    seal_batch(batch)
     return batch
 
 
 def seal_batch(batch: bytearray | memoryview) -> None:
     """Recompute the CRC of the one batch that fills ``batch``, after fields that it covers were changed."""
-    crc = crc32c(memoryview(batch)[CRC_START:])
-    batch[CRC_START - 4 : CRC_START] = crc.to_bytes(4, "big")
+    _put_crc(batch, CRC_START - 4, crc32c(memoryview(batch)[CRC_START:]))
 
 
 def _write_record(out: bytearray, record: Record, offset_delta: int, timestamp_delta: int) -> None:
