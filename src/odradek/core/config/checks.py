@@ -5,8 +5,8 @@ Source: ``KafkaConfig.validateValues``; of internal topics, see :func:`_check_in
 
 from collections.abc import Callable
 
-from odradek.core.config.keys import topic_keys
-from odradek.core.config.values import ConfigError, Value, parse
+from odradek.core.config.keys import broker_keys, topic_keys
+from odradek.core.config.values import ConfigError, Value, invalid, parse
 
 ValueOf = Callable[[str], Value]
 """The value of a broker key that is in force."""
@@ -49,7 +49,7 @@ def _check_retention(value_of: ValueOf) -> None:
 def _check_at_least(value_of: ValueOf, name: str, least: int) -> None:
     value = value_of(name)
     if isinstance(value, int) and value < least:
-        raise ConfigError(f"Invalid value {value} for configuration {name}: Value must be at least {least}")
+        raise invalid(broker_keys()[name], value, f"Value must be at least {least}")
 
 
 def _check_cleaner(value_of: ValueOf) -> None:

@@ -51,12 +51,12 @@ def parse_type(key: Key, text: str | None) -> Value:
         case "BOOLEAN":
             lowered = text.lower()
             if lowered not in ("true", "false"):
-                raise _invalid(key, text, "Expected value to be either true or false")
+                raise invalid(key, text, "Expected value to be either true or false")
             return lowered == "true"
         case "INT" | "LONG" | "SHORT":
             bound = _BOUNDS[key.type]
             if _INTEGER.fullmatch(text) is None or not -bound <= int(text) < bound:
-                raise _invalid(key, text, f"Not a number of type {key.type}")
+                raise invalid(key, text, f"Not a number of type {key.type}")
             return int(text)
         case "DOUBLE":
             return _parse_double(key, text)
@@ -91,7 +91,7 @@ def _parse_double(key: Key, text: str) -> float:
     except ValueError:
         value = float("nan")
     if "_" in text or value != value:
-        raise _invalid(key, text, "Not a number of type DOUBLE")
+        raise invalid(key, text, "Not a number of type DOUBLE")
     return value
 
 
@@ -120,7 +120,7 @@ def _check(key: Key, value: Value, text: str | None) -> None:
         return
     if valid.startswith("non-"):
         if valid == "non-empty string" and not value:
-            raise _invalid(key, text, "String must be non-empty")
+            raise invalid(key, text, "String must be non-empty")
         return
     if valid == _THROTTLED_REPLICAS:
         _check_throttled_replicas(key, value)
@@ -138,25 +138,25 @@ def _check(key: Key, value: Value, text: str | None) -> None:
         if "by_duration:PnDTnHnMn.nS" in allowed and _is_duration(element):
             continue
         kind = "String must be one of (case insensitive)" if ignore_case else "String must be one of"
-        raise _invalid(key, element, f"{kind}: {', '.join(allowed)}")
+        raise invalid(key, element, f"{kind}: {', '.join(allowed)}")
 
 
 def _check_range(key: Key, value: int | float, low: str, high: str | None, extra: str | None) -> None:
     if extra is not None:
         assert high is not None
         if value != int(extra) and not float(low) <= value <= float(high):
-            raise _invalid(key, value, f"Value must be between {low} and {high} or equal to {extra}")
+            raise invalid(key, value, f"Value must be between {low} and {high} or equal to {extra}")
     elif value < float(low):
-        raise _invalid(key, value, f"Value must be at least {low}")
+        raise invalid(key, value, f"Value must be at least {low}")
     elif high is not None and value > float(high):
-        raise _invalid(key, value, f"Value must be no more than {high}")
+        raise invalid(key, value, f"Value must be no more than {high}")
 
 
 def _check_throttled_replicas(key: Key, value: Value) -> None:
     assert isinstance(value, list)
     if value == ["*"] or all(re.fullmatch(r"[0-9]+:[0-9]+", element) for element in value):
         return
-    raise _invalid(key, ",".join(value), f"must be '*' or a list like {_THROTTLED_REPLICAS}")
+    raise invalid(key, ",".join(value), f"must be '*' or a list like {_THROTTLED_REPLICAS}")
 
 
 def _is_duration(text: str) -> bool:
@@ -164,6 +164,7 @@ def _is_duration(text: str) -> bool:
     return prefix == "by_duration" and re.fullmatch(_DURATION, duration) is not None
 
 
-def _invalid(key: Key, value: object, reason: str) -> ConfigError:
+def invalid(key: Key, value: object, reason: str) -> ConfigError:
+    """The error that says so, in Kafka's words; a secret is not shown."""
     shown = "[hidden]" if key.is_sensitive else value
     return ConfigError(f"Invalid value {shown} for configuration {key.name}: {reason}")
