@@ -19,9 +19,10 @@ from odradek.core.clock import Clock, SystemClock
 from odradek.core.config.broker import BrokerConfig
 from odradek.core.ids import Randomness
 from odradek.server.server import Server
+from odradek.storage.data_folder import FolderInUseError
 from odradek.storage.disk import Disk, SystemDisk
 from odradek.storage.recovering import AT_ONCE_BYTES
-from odradek.storage.store import FolderInUseError, LogStore
+from odradek.storage.store import LogStore
 
 if TYPE_CHECKING:
     from odradek.server.monitor import Monitor

@@ -1,4 +1,4 @@
-"""All logs of one data folder: its lock, its identity, its checkpoints, and their flushing.
+"""All logs of one data folder: opening, making and deleting them, its checkpoints, and their flushing.
 
 Source: ``LogManager``; FORMAT.md has the files.
 """
@@ -7,24 +7,22 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
 from odradek.core.clock import Clock
-from odradek.core.errors import ApiError, DamageError, StartupError
-from odradek.core.ids import ZERO_ID, Randomness, TopicId, TopicPartition, id_text, new_id
+from odradek.core.errors import ApiError, DamageError
+from odradek.core.ids import ZERO_ID, Randomness, TopicId, TopicPartition
 from odradek.storage import names
 from odradek.storage.checkpoints import (
     decode_clean_shutdown,
     decode_offsets,
-    decode_properties,
     encode_clean_shutdown,
     encode_offsets,
-    encode_properties,
 )
 from odradek.storage.config import LogConfig
-from odradek.storage.disk import Disk, LockHeldError, replace_file
+from odradek.storage.data_folder import load_identity, take_folder
+from odradek.storage.disk import Disk, replace_file
 from odradek.storage.flush import FlushTicket
 from odradek.storage.flush_journal import UNSURE, Fact, Place, read_facts
 from odradek.storage.loading import UNKNOWN_OFFSET, Found, create_log, load_log
@@ -41,29 +39,6 @@ CLOSED_AT_ONCE = 64
 """Logs whose closing files are flushed together: each holds descriptors until then."""
 Progress = Callable[[int, int, TopicPartition], None]
 """Called as (partitions done, partitions in all, the one just opened)."""
-
-
-def _make_durable_folder(disk: Disk, folder: str) -> None:
-    """A folder and its parents, whose names in their own parents are durable when they are new."""
-    parents = []
-    path = folder
-    while path and not disk.exists(path):
-        path = os.path.dirname(path)
-        parents.append(path or ".")
-    disk.make_folder(folder)
-    for parent in parents:
-        disk.sync_folder(parent)
-
-
-class FolderInUseError(StartupError):
-    """Somebody holds the folder; ``is_holder_gone`` when who locked it runs no more: then it is a child."""
-
-    def __init__(self, folder: str, held: LockHeldError) -> None:
-        super().__init__(
-            f"the data folder {folder} is in use by {held.holder or 'another broker'}; stop it, or choose"
-            " another folder"
-        )
-        self.is_holder_gone = held.is_holder_gone
 
 
 class LogStore:
@@ -131,16 +106,11 @@ class LogStore:
         Raises StartupError when another broker holds the folder or it belongs to another node or cluster.
         """
         folder = folder.rstrip("/") or "/"
-        try:
-            _make_durable_folder(disk, folder)
-            lock = disk.lock(f"{folder}/{names.LOCK}")
-        except LockHeldError as error:
-            raise FolderInUseError(folder, error) from error
-        except OSError as error:
-            raise StartupError(f"the data folder {folder} cannot be used: {error}") from error
+        lock = take_folder(disk, folder)
         store = cls(folder, Volume(disk, folder, randomness, lock), lock)
         try:
-            store._load_identity(node_id, cluster_id)
+            identity = load_identity(disk, folder, randomness, node_id, cluster_id)
+            store.node_id, store.cluster_id, store.directory_id = identity
             store._load_logs(clock.now_ms(), config_of or (lambda _: LogConfig()), progress, at_once_bytes)
         except BaseException:
             disk.close(lock)
@@ -151,34 +121,6 @@ class LogStore:
     def lock(self) -> int:
         """The descriptor that holds the folder."""
         return self._lock
-
-    def _load_identity(self, node_id: int, cluster_id: str | None) -> None:
-        path = f"{self.folder}/{names.META_PROPERTIES}"
-        properties: dict[str, str] = {}
-        if self.disk.exists(path):
-            try:
-                properties = decode_properties(self.disk.read_file(path))
-                known_node_id = int(properties.get("node.id", properties.get("broker.id", node_id)))
-            except ValueError as error:
-                raise StartupError(f"{path} cannot be understood: {error}") from error
-            known_cluster_id = properties.get("cluster.id", cluster_id)
-            if known_node_id != node_id:
-                raise StartupError(f"{path} belongs to node {known_node_id}, this is node {node_id}")
-            if cluster_id is not None and known_cluster_id != cluster_id:
-                raise StartupError(f"{path} belongs to cluster {known_cluster_id}, not to {cluster_id}")
-            cluster_id = known_cluster_id
-        randomness = self.volume.randomness
-        self.node_id = node_id
-        self.cluster_id = cluster_id or id_text(new_id(randomness))
-        self.directory_id = properties.get("directory.id") or id_text(new_id(randomness))
-        wanted = {
-            "cluster.id": self.cluster_id,
-            "directory.id": self.directory_id,
-            "node.id": str(node_id),
-            "version": "1",
-        }
-        if {**wanted, **properties} != properties:
-            replace_file(self.disk, path, encode_properties({**properties, **wanted}))
 
     def _load_logs(
         self,

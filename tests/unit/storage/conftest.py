@@ -137,6 +137,12 @@ def make_log(store: LogStore, config: LogConfig = SMALL, partition: TopicPartiti
     return store.create(partition, new_id(random.Random(3)), config, NOW_MS)
 
 
+def stop(store: LogStore) -> None:
+    """A clean one."""
+    store.close(NOW_MS)
+    store._lock = -1
+
+
 def crash(store: LogStore) -> None:
     """What kill -9 leaves: nothing is written any more, the lock is free."""
     if store._lock >= 0:

@@ -20,7 +20,7 @@ from odradek.storage.log import Log
 from odradek.storage.store import LogStore
 from tests.support.disks import QuickDisk
 
-from .conftest import NOW_MS, SMALL, T0, FaultyDisk, Opener, append, crash, make_log, values_of
+from .conftest import NOW_MS, SMALL, T0, FaultyDisk, Opener, append, crash, make_log, stop, values_of
 
 T1, T2 = TopicPartition("t", 1), TopicPartition("u", 0)
 LAZY = LogConfig(segment_bytes=4096, index_interval_bytes=256, flush_messages=UNLIMITED)
@@ -36,11 +36,6 @@ def recover(store: LogStore, *partitions: TopicPartition) -> list[Log | None]:
         Unmetered(lambda part: found.append(store.recovered(part, NOW_MS))),
     )
     return found
-
-
-def stop(store: LogStore) -> None:
-    store.close(NOW_MS)
-    store._lock = -1
 
 
 def fill(log: Log, count: int = 90) -> list[bytes]:

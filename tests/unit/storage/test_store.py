@@ -1,81 +1,19 @@
-"""The data folder: lock, identity, checkpoints, clean and unclean stops, deletion."""
+"""The logs of a data folder: checkpoints, clean and unclean stops, deletion."""
 
 import errno
 import json
 import os
-import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from odradek.core.errors import DamageError, StartupError
+from odradek.core.errors import DamageError
 from odradek.core.ids import TopicPartition, id_text
 from odradek.storage.log import Log
 from odradek.storage.store import LogStore
 from tests.support.disks import QuickDisk
 
-from .conftest import NOW_MS, SMALL, T0, FaultyDisk, Opener, append, crash, make_log, values_of
-
-
-def closed(store: LogStore) -> None:
-    store.close(NOW_MS)
-    store._lock = -1
-
-
-def test_a_second_broker_is_refused(opener: Opener, store: LogStore) -> None:
-    with pytest.raises(StartupError) as caught:
-        opener()
-    assert store.folder in str(caught.value)
-    assert f"process {os.getpid()}" in str(caught.value)
-    closed(store)
-    opener()
-
-
-def test_a_broker_in_another_process_is_refused_and_kafka_too(store: LogStore) -> None:
-    script = (
-        "import fcntl, sys\n"
-        "file = open(sys.argv[1], 'r+')\n"
-        "for lock in (fcntl.flock, fcntl.lockf):\n"
-        "    try: lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
-        "    except OSError: print('refused')\n"
-    )
-    arguments = [sys.executable, "-c", script, f"{store.folder}/.lock"]
-    output = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
-    expected = 2 if sys.platform == "linux" else 1
-    assert output.split() == ["refused"] * expected
-
-
-def test_identity_is_made_once(opener: Opener, store: LogStore) -> None:
-    cluster_id, directory_id = store.cluster_id, store.directory_id
-    assert len(cluster_id) == len(directory_id) == 22
-    closed(store)
-    again = opener(node_id=1, cluster_id=cluster_id)
-    assert (again.cluster_id, again.directory_id) == (cluster_id, directory_id)
-    closed(again)
-    with pytest.raises(StartupError, match="node 1, this is node 2"):
-        opener(node_id=2)
-    with pytest.raises(StartupError, match="belongs to cluster"):
-        opener(cluster_id="AAAAAAAAAAAAAAAAAAAAAA")
-    assert opener().cluster_id == cluster_id
-
-
-def test_kafkas_meta_properties_are_kept(opener: Opener, tmp_path: Path) -> None:
-    folder = tmp_path / "kafka"
-    folder.mkdir()
-    (folder / "meta.properties").write_text(
-        "#\n#Tue Nov 24 02:43:17 UTC 2026\nnode.id=3\ndirectory.id=4DQHyzxYoDYv-csjl1V2Vg\n"
-        "version=1\ncluster.id=x\n"
-    )
-    before = (folder / "meta.properties").read_bytes()
-    store = opener(folder=folder, node_id=3)
-    assert (store.cluster_id, store.directory_id) == ("x", "4DQHyzxYoDYv-csjl1V2Vg")
-    assert (folder / "meta.properties").read_bytes() == before
-    (folder / "meta.properties").write_text("what")
-    crash(store)
-    with pytest.raises(StartupError, match="malformed"):
-        opener(folder=folder, node_id=3)
+from .conftest import NOW_MS, SMALL, T0, FaultyDisk, Opener, append, crash, make_log, stop, values_of
 
 
 def test_a_clean_stop_leaves_its_marker_and_nothing_is_scanned(opener: Opener, store: LogStore) -> None:
@@ -83,7 +21,7 @@ def test_a_clean_stop_leaves_its_marker_and_nothing_is_scanned(opener: Opener, s
     for number in range(100):
         append(log, b"%d" % number * 20)
     store.broker_epoch = 42
-    closed(store)
+    stop(store)
     marker = Path(store.folder, ".kafka_cleanshutdown")
     assert json.loads(marker.read_bytes()) == {"version": 0, "brokerEpoch": 42}
     again = opener()
@@ -121,7 +59,7 @@ def test_leader_epochs_that_only_the_log_knew_are_kept(opener: Opener, store: Lo
     again.write_checkpoints()
     crash(again)
     again = opener()
-    closed(again)
+    stop(again)
     log = opener().logs[T0]
     assert log.epochs.entries == [(3, 0), (5, 1)]
     assert Path(log.folder, "leader-epoch-checkpoint").read_text() == "0\n2\n3 0\n5 1\n"
@@ -196,7 +134,7 @@ def test_a_checkpoint_that_was_damaged_after_a_clean_stop(
         append(log, value)
     store.flush(NOW_MS)
     log.advance_log_start(3)
-    closed(store)
+    stop(store)
     path = Path(store.folder, name)
     path.write_bytes(path.read_bytes().replace(*change, 1))
     again = opener()
@@ -258,18 +196,12 @@ def test_kafkas_metadata_folder_and_strangers_are_left_alone(opener: Opener, sto
     assert opener().logs == {}
 
 
-def test_a_folder_that_cannot_be_made(opener: Opener, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StartupError, match="cannot be used"):
-        opener(folder=tmp_path / "file")
-
-
 def test_a_volume_with_an_offline_log_gets_no_clean_marker(opener: Opener, store: LogStore) -> None:
     log = make_log(store)
     append(log, b"a")
     store.flush(NOW_MS)
     log.go_offline(DamageError("x", 0, "y"))
-    closed(store)
+    stop(store)
     again = opener()
     assert not again.was_clean
     assert again.logs[T0].log_end_offset == 1
@@ -300,7 +232,7 @@ def test_unused_folders_of_segments(opener: Opener, store: LogStore) -> None:
         append(log, b"%d" % number * 40)
     bases = [segment.base_offset for segment in log.segments]
     assert len(bases) == 3
-    closed(store)
+    stop(store)
     folder = Path(store.folder, "t-0")
     for name in ("00000000000000000000.log.deleted", "x.tmp", "00000000000000000000.log.cleaned"):
         (folder / name).write_text("left over")
@@ -314,11 +246,6 @@ def test_unused_folders_of_segments(opener: Opener, store: LogStore) -> None:
     assert values_of(log) == [b"%d" % number * 40 for number in range(60)]
     assert not [name for name in os.listdir(folder) if not name.startswith(("0", "leader", "partition"))]
     assert not (folder / "00000000000000099999.index").exists()
-
-
-def test_randomness_is_injected(opener: Opener, tmp_path: Path) -> None:
-    ids = {opener(folder=tmp_path / str(number)).cluster_id for number in range(2)}
-    assert len(ids) == 1, random.Random(7)
 
 
 def test_checkpoints_of_a_deleted_topic_say_nothing_of_its_successor(opener: Opener, store: LogStore) -> None:
@@ -380,22 +307,9 @@ def test_a_stop_needs_few_descriptors_at_once(
 
     store.flush(NOW_MS)
     monkeypatch.setattr(LogStore, "flush", counting)
-    closed(store)
+    stop(store)
     assert max(flushed) == 2
     assert opener().was_clean
-
-
-def test_a_new_folders_name_is_durable(opener: Opener, tmp_path: Path) -> None:
-    synced: list[str] = []
-
-    class RecordingDisk(FaultyDisk):
-        __slots__ = ()
-
-        def sync_folder(self, path: str) -> None:
-            synced.append(path)
-
-    opener(RecordingDisk(), folder=tmp_path / "a" / "b")
-    assert {str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")} <= set(synced)
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])
