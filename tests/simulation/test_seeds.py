@@ -23,6 +23,7 @@ FOUND = {
     "DeleteRecords met a disk that fails and was answered UNKNOWN_SERVER_ERROR": 1168,
     "a partition that was offline was noted as flushed by the flush after": 58,
     "a flush failed on a full disk, and nothing said so to the next start": 34,
+    "a batch behind one that was refused, as there was no room for a log, was taken once there was": 8543,
 }
 """What went wrong once → a seed that showed it. The fixes have unit tests of their own."""
 

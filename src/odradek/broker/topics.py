@@ -199,7 +199,9 @@ class Topics:
 
     def _make(self, partition: Partition) -> bool:
         config = partition.log.config
-        partition.log, is_made = self._create(partition.topic_partition, partition.topic.topic_id, config)
+        made, is_made = self._create(partition.topic_partition, partition.topic.topic_id, config)
+        made.take_place_of(partition.log)
+        partition.log = made
         return is_made
 
     def make_missing(self) -> None:

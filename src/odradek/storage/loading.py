@@ -5,11 +5,10 @@ Source: ``LogLoader``.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from odradek.core.errors import ApiError, DamageError
+from odradek.core.errors import DamageError
 from odradek.core.ids import ZERO_ID, TopicId, TopicPartition
 from odradek.storage import names
 from odradek.storage.checkpoints import decode_partition_metadata, encode_partition_metadata
@@ -163,6 +162,7 @@ def stand_in_for(
     """A log in the place of one that is still to be recovered. It serves nothing."""
     log = _unread(volume, topic_partition, config, found, now_ms)
     log.is_recovering = True
+    log.refused_first = {}
     log.offline = DamageError(log.folder, 0, "it is being recovered")
     return log
 
@@ -185,15 +185,14 @@ def take_over(stand_in: Log, restored: Restored, flushed_offset: int, *, is_sync
     log = _made(volume, partition, stand_in.topic_id, stand_in.config, restored, segments, snapshots)
     if not is_synced:
         log.count_as_unflushed(flushed_offset, restored.recovery_point)
-    with contextlib.suppress(ApiError):  # then nothing can be appended either
-        for producer_id, (epoch, sequence) in (stand_in.refused_first or {}).items():
-            log.producers.expect(producer_id, epoch, sequence)
+    log.take_place_of(stand_in)
     return log
 
 
 def fail(stand_in: Log, damage: DamageError) -> Log:
     """The log cannot be recovered: it stays where it is, offline, as it was found."""
     stand_in.is_recovering = False
+    stand_in.refused_first = None
     stand_in.offline = None
     stand_in.go_offline(damage)
     return stand_in

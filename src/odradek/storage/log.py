@@ -207,17 +207,27 @@ class Log(GatheringLog):
 
         Of a producer of which nothing is known any sequence number would be taken.
         """
-        if (self.offline is not None and not self.is_recovering) or len(records) < HEADER.size:
+        if len(records) < HEADER.size:
             return
         header = BatchHeader._make(_unpack_header(records))
         if header.producer_id < 0 or header.base_sequence < 0:
             return
-        if self.is_recovering:
-            self.refused_first = self.refused_first or {}
+        if self.refused_first is not None:
             self.refused_first.setdefault(header.producer_id, (header.producer_epoch, header.base_sequence))
+        elif self.offline is None:
+            with contextlib.suppress(ApiError):  # then nothing else can be appended either
+                self.producers.expect(header.producer_id, header.producer_epoch, header.base_sequence)
+
+    def take_place_of(self, stand_in: "Log") -> None:
+        """From now on this log is the partition's: what ``stand_in`` was the first to refuse is the first
+        to be taken here, or by whichever takes the place of this one."""
+        refused = stand_in.refused_first or {}
+        if self.refused_first is not None:
+            self.refused_first = refused
             return
-        with contextlib.suppress(ApiError):  # then nothing else can be appended either
-            self.producers.expect(header.producer_id, header.producer_epoch, header.base_sequence)
+        with contextlib.suppress(ApiError):  # then nothing can be appended either
+            for producer_id, (epoch, sequence) in refused.items():
+                self.producers.expect(producer_id, epoch, sequence)
 
     def _admit(self, records: memoryview, origin: Origin, vouched: Vouched) -> _Admitted:
         """Check a batch of a producer that does not simply go on; whether it is here already."""

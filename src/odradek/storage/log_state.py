@@ -108,7 +108,8 @@ class LogState:
         self.is_recovering = False
         """It is offline for as long as its files are recovered; another one will take its place."""
         self.refused_first: dict[int, tuple[int, int]] | None = None
-        """Of producers whose batches were refused meanwhile: epoch and sequence of the first of them."""
+        """Only of one that stands in for a log that is still to come: of producers whose batches were refused
+        meanwhile, epoch and sequence of the first of them."""
         self._is_unsynced = False
         """Its files may not be on disk, whichever: the next flush syncs them all."""
         self._fd = NOT_READY

@@ -273,6 +273,7 @@ class LogStore:
         folder = f"{self.folder}/{names.folder_name(topic_partition)}"
         segment = Segment(self.disk, folder, 0, 0, now_ms, is_active=True)
         log = Log(self.volume, folder, topic_partition, topic_id, config, [segment], 0, 0, [])
+        log.refused_first = {}
         if error is None:
             log.offline = DamageError(folder, 0, "it is being made")
         else:

@@ -25,9 +25,10 @@ def create(harness: Harness, name: str) -> None:
     assert result.error_code == 0
 
 
-def produce(harness: Harness, topic: str) -> int:
+def produce(harness: Harness, topic: str, **numbered: int) -> int:
     data = TopicProduceData(
-        name=topic, partition_data=[PartitionProduceData(index=0, records=memoryview(batch(b"v")))]
+        name=topic,
+        partition_data=[PartitionProduceData(index=0, records=memoryview(batch(b"v", **numbered)))],
     )
     response = harness.call(ProduceRequest(acks=-1, timeout_ms=1_000, topic_data=[data]), 9)
     return int(response.responses[0].partition_responses[0].error_code)
@@ -56,6 +57,29 @@ def test_a_topic_that_finds_no_room_disturbs_no_other_and_heals(
     assert produce(harness, "b") == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     harness.restart()
     assert produce(harness, "a") == 0
+
+
+def test_what_a_producer_has_in_flight_behind_a_batch_that_found_no_log_does_not_get_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness = Harness(tmp_path)
+    store = harness.broker.store
+
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def send(sequence: int) -> int:
+        return produce(harness, "a", producer_id=7, producer_epoch=0, base_sequence=sequence)
+
+    with monkeypatch.context() as full:
+        full.setattr(type(store), "create", refuse)
+        create(harness, "a")
+        assert send(0) == ErrorCode.KAFKA_STORAGE_ERROR
+        harness.broker.housekeep()  # in vain: what takes the place of one stand-in is another
+        assert send(1) == ErrorCode.KAFKA_STORAGE_ERROR
+    harness.broker.housekeep()
+    assert send(2) == ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+    assert [send(sequence) for sequence in range(3)] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
