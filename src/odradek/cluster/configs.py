@@ -229,7 +229,7 @@ def _validate(
             is_per_broker = bool(resource[1])
             validate_broker_update(values, is_per_broker=is_per_broker)
             others = layers.dynamic_default if is_per_broker else layers.dynamic
-            config.with_dynamic({**others, **values} if is_per_broker else {**values, **others})
+            config.check_change({**others, **values} if is_per_broker else {**values, **others})
     except ConfigError as error:
         # Kafka checks brokers' values before they reach its controller, under another code.
         code = ErrorCode.INVALID_REQUEST if resource[0] == BROKER_RESOURCE else ErrorCode.INVALID_CONFIG

@@ -1,6 +1,7 @@
 """DescribeConfigs, AlterConfigs and IncrementalAlterConfigs."""
 
 import json
+import time
 from typing import Any
 
 from tests.conformance import raw
@@ -263,6 +264,46 @@ def broker_configs_that_cannot_work(c: Conversation) -> None:
         for broker in ("1", ""):
             alter(c, BROKER, broker, (SET, name, value), validate_only=True)
     alter(c, BROKER, "", (SET, "log.cleaner.dedupe.buffer.size", "1048577"), validate_only=True)
+
+
+@case
+def threads_are_at_most_doubled_or_halved(c: Conversation) -> None:
+    """At a time, while the broker runs: from what is in force."""
+    for name, values in (
+        ("log.cleaner.threads", (0, 1, 2, 3)),
+        ("num.io.threads", (0, 3, 4, 8, 16, 17)),
+        ("num.network.threads", (0, 1, 6, 7)),
+        ("num.replica.fetchers", (0, 1, 2, 3)),
+        ("num.recovery.threads.per.data.dir", (0, 1, 4, 5)),
+        ("background.threads", (4, 5, 20, 21)),
+    ):
+        for broker in ("1", ""):
+            for value in values:
+                alter(c, BROKER, broker, (SET, name, str(value)), validate_only=True)
+    name = "log.cleaner.threads"
+    for value in ("2", "4", "9", "8"):
+        alter(c, BROKER, "", (SET, name, value))
+        in_force(c, name)
+    for value in ("3", "17"):
+        alter(c, BROKER, "1", (SET, name, value))
+    alter(c, BROKER, "1", (SET, "log.cleaner.backoff.ms", "15001"), validate_only=True)
+    alter(c, BROKER, "", (DELETE, name, None))
+    in_force(c, name)
+    alter(c, BROKER, "1", (SET, name, "6"))
+    in_force(c, name)
+    alter(c, BROKER, "", (SET, name, "4"))
+    alter(c, BROKER, "1", (DELETE, name, None))
+    in_force(c, name)
+    alter(c, BROKER, "", (SET, name, "2"))
+    in_force(c, name)
+    alter(c, BROKER, "", (DELETE, name, None))
+    in_force(c, name)
+
+
+def in_force(c: Conversation, key: str) -> None:
+    """Notes a setting of the broker, once what was altered last can be seen."""
+    time.sleep(0.3)
+    note(c, describe(c, BROKER, "1", [key]))
 
 
 @case

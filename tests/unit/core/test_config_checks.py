@@ -3,9 +3,11 @@
 import pytest
 
 from odradek.core.config.broker import broker_config
+from odradek.core.config.checks import CHANGED_IN_STEPS
 from odradek.core.config.values import ConfigError
 from odradek.core.errors import StartupError
 
+QUEUED, LARGEST = "queued.max.request.bytes", "socket.request.max.bytes"
 DEDUPE, THREADS = "log.cleaner.dedupe.buffer.size", "log.cleaner.threads"
 
 
@@ -21,6 +23,11 @@ DEDUPE, THREADS = "log.cleaner.dedupe.buffer.size", "log.cleaner.threads"
         ({DEDUPE: "1048576"}, "must have more than 1048576"),
         ({DEDUPE: "2097152", THREADS: "2"}, "each of log.cleaner.threads=2 must have more"),
         ({"max.connections.per.ip": "0"}, "lets nobody in"),
+        (
+            {QUEUED: "104857599"},
+            "queued.max.request.bytes=104857599 has no room for socket.request.max.bytes=104857600",
+        ),
+        ({QUEUED: "999", LARGEST: "1000"}, "has no room for socket.request.max.bytes=1000"),
         (
             {"offsets.topic.segment.bytes": "1048575"},
             "offsets.topic.segment.bytes=1048575: __consumer_offsets could not be made with it. Invalid value"
@@ -45,6 +52,9 @@ def test_what_cannot_work_is_refused(overrides: dict[str, str], reason: str) -> 
         {DEDUPE: "1048577"},
         {DEDUPE: "2097154", THREADS: "2"},
         {"max.connections.per.ip": "0", "max.connections.per.ip.overrides": "127.0.0.1:5"},
+        {QUEUED: "0"},
+        {QUEUED: "-5"},
+        {QUEUED: "1000", LARGEST: "1000"},
         {"offsets.topic.segment.bytes": "1048576", "transaction.state.log.segment.bytes": "1048576"},
     ],
 )
@@ -58,3 +68,21 @@ def test_what_is_set_while_the_broker_runs_is_checked_with_the_rest() -> None:
         config.with_dynamic({DEDUPE: "4194304"})
     config.follow({DEDUPE: "4194308"})
     assert config.log_cleaner_dedupe_buffer_size == 4_194_308
+
+
+@pytest.mark.parametrize("name", CHANGED_IN_STEPS)
+def test_threads_are_at_most_doubled_or_halved_while_the_broker_runs(name: str) -> None:
+    config = broker_config({name: "5"})
+    for value in ("2", "5", "10"):
+        config.check_change({name: value})
+    for value in ("1", "11"):
+        with pytest.raises(ConfigError, match=rf"{name}={value}: from 5 .* to 2 at least and to 10 at most"):
+            config.check_change({name: value})
+
+
+def test_threads_go_from_what_is_in_force() -> None:
+    config = broker_config({})
+    config.follow({THREADS: "8"})  # as it is found at a start, from wherever
+    with pytest.raises(ConfigError, match=r"from 8 .* to 4 at least"):
+        config.check_change({})
+    config.check_change({THREADS: "8", "log.cleaner.backoff.ms": "15001"})

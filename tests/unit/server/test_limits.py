@@ -158,7 +158,8 @@ def test_halves_of_large_requests_wait_for_room_and_others_do_not_notice(tmp_pat
             assert await peer.answer()  # what is behind a request's fields is passed over
         assert node.server.memory.reserved_bytes == 0
 
-    running(tmp_path, test, queued_max_request_bytes="1000000")
+    room = "1000000"
+    running(tmp_path, test, queued_max_request_bytes=room, socket_request_max_bytes=room)
 
 
 def test_a_frame_that_is_too_large_is_refused_alone(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from odradek.core.config.checks import check_values
+from odradek.core.config.checks import check_steps, check_values
 from odradek.core.config.defaults import broker_defaults
 from odradek.core.config.groups import validate_group_defaults
 from odradek.core.config.keys import broker_keys
@@ -257,6 +257,10 @@ class BrokerConfig:
         """What would be in force with these dynamic settings. Raises :class:`ConfigError`."""
         values = {name: Setting(text, "") for name, text in self.static.items()}
         return BrokerConfig(Settings(values, []), dynamic)
+
+    def check_change(self, dynamic: Texts) -> None:
+        """Raises :class:`ConfigError` when the dynamic settings cannot become these while the broker runs."""
+        check_steps(self._value, self.with_dynamic(dynamic)._value)
 
     def follow(self, dynamic: Texts) -> None:
         """Puts dynamic settings into force, all that were made. Raises :class:`ConfigError`."""

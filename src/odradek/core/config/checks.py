@@ -1,6 +1,8 @@
-"""What must hold of broker keys beyond the range of each: of several together, or where their value ends up.
+"""What must hold of broker keys beyond the range of each: of several together, where their value ends up, or
+how far it may go at a time.
 
-Source: ``KafkaConfig.validateValues``; of internal topics, see :func:`_check_internal_topics`.
+Source: ``KafkaConfig.validateValues``, ``DynamicThreadPool``, ``LogCleaner`` and ``SocketServer`` (steps); of
+internal topics, see :func:`_check_internal_topics`.
 """
 
 from collections.abc import Callable
@@ -20,6 +22,15 @@ _SEGMENTS_OF = {
     "transaction.state.log.segment.bytes": "__transaction_state",
 }
 """Keys that become the ``segment.bytes`` of a topic that the broker makes itself."""
+CHANGED_IN_STEPS = (
+    "background.threads",
+    "log.cleaner.threads",
+    "num.io.threads",
+    "num.network.threads",
+    "num.recovery.threads.per.data.dir",
+    "num.replica.fetchers",
+)
+"""While the broker runs they go to a half and to the double of what is in force, no further."""
 
 
 def check_values(value_of: ValueOf) -> None:
@@ -33,7 +44,21 @@ def check_values(value_of: ValueOf) -> None:
             "max.connections.per.ip=0 lets nobody in: name those who may come in"
             " max.connections.per.ip.overrides, or allow at least 1"
         )
+    _check_requests(value_of)
     _check_internal_topics(value_of)
+
+
+def check_steps(before: ValueOf, after: ValueOf) -> None:
+    """Raises :class:`ConfigError` when a key goes further than it may while the broker runs."""
+    for name in CHANGED_IN_STEPS:
+        old, new = before(name), after(name)
+        assert isinstance(old, int)
+        assert isinstance(new, int)
+        if not old // 2 <= new <= old * 2:
+            raise ConfigError(
+                f"{name}={new}: from {old} it can go to {max(old // 2, 1)} at least and to {old * 2} at most"
+                " while the broker runs; go in steps"
+            )
 
 
 def _check_retention(value_of: ValueOf) -> None:
@@ -62,6 +87,17 @@ def _check_cleaner(value_of: ValueOf) -> None:
         raise ConfigError(
             f"log.cleaner.dedupe.buffer.size={memory_bytes} is too small:"
             f" each of log.cleaner.threads={threads} must have more than {CLEANER_THREAD_BYTES}"
+        )
+
+
+def _check_requests(value_of: ValueOf) -> None:
+    queued_bytes, largest_bytes = value_of("queued.max.request.bytes"), value_of("socket.request.max.bytes")
+    assert isinstance(queued_bytes, int)
+    assert isinstance(largest_bytes, int)
+    if 0 < queued_bytes < largest_bytes:
+        raise ConfigError(
+            f"queued.max.request.bytes={queued_bytes} has no room for"
+            f" socket.request.max.bytes={largest_bytes}: choose at least that, or -1 for no bound"
         )
 
 
