@@ -22,6 +22,8 @@ _MACOS_FULL_SYNC = 51
 _KEEP_SIZE = 1
 _WRITE_AND_WAIT = 7
 """SYNC_FILE_RANGE_WAIT_BEFORE, _WRITE and _WAIT_AFTER."""
+NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
+"""Errors that say nothing of a file: there are too many open ones."""
 _NOT_THERE = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.ESPIPE, errno.EPERM})
 _ANY_BYTE = [bytearray(1)]
 _NO_WAIT = getattr(os, "RWF_NOWAIT", -1)

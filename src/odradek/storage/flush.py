@@ -7,12 +7,11 @@ descriptors and touches no log. FORMAT.md, "Order of writes", says what must be 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from odradek.storage.disk import Disk, replace_file, write_temporary
+from odradek.storage.disk import NO_DESCRIPTOR, Disk, replace_file, write_temporary
 from odradek.storage.flush_journal import UNSURE, Fact
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ PIECE_BYTES = 4 * 1024 * 1024
 """What has grown by more is written in pieces of so much before it is synced. Handed over as a whole it would
 fill the device's queue, and whoever needs the disk meanwhile, if only to find free blocks for the next
 append, waits for all of it."""
-_NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class FlushItem:
@@ -202,7 +200,7 @@ class FlushTicket:
         except FileNotFoundError:
             return None  # deleted meanwhile
         except OSError as error:
-            if error.errno in _NO_DESCRIPTOR and self._sync_file_system():
+            if error.errno in NO_DESCRIPTOR and self._sync_file_system():
                 return None
             return error
         return None

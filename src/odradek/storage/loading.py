@@ -13,7 +13,7 @@ from odradek.core.ids import ZERO_ID, TopicId, TopicPartition
 from odradek.storage import names
 from odradek.storage.checkpoints import decode_partition_metadata, encode_partition_metadata
 from odradek.storage.config import LogConfig
-from odradek.storage.disk import Disk, write_all
+from odradek.storage.disk import NO_DESCRIPTOR, Disk, write_all
 from odradek.storage.flush_journal import UNSURE, Place
 from odradek.storage.log import Log
 from odradek.storage.recovery import Recovered, ignore_moved, load_epochs, recover, write_again
@@ -90,10 +90,13 @@ def load_log(
     """Open a partition's folder. Without a clean stop its tail is recovered; the caller then has to sync it.
 
     A log that is damaged or cannot be read is returned offline, with what the checkpoints tell of it.
+    Raises ``OSError`` when there was no descriptor left, which says nothing of the log.
     """
     try:
         return _load_log(volume, topic_partition, config, found, now_ms)
     except (DamageError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in NO_DESCRIPTOR:
+            raise
         log = _unread(volume, topic_partition, config, found, now_ms)
         log.go_offline(error if isinstance(error, DamageError) else DamageError(log.folder, 0, str(error)))
         return log
@@ -107,7 +110,7 @@ def _unread(
     segment = Segment(volume.disk, folder, 0, 0, now_ms, is_active=True)
     start_offset = max(found.log_start_offset, 0)
     end_offset = max(found.recovery_point, start_offset)
-    topic_id = _known_topic_id(volume.disk, folder)
+    topic_id = known_topic_id(volume.disk, folder)
     log = Log(volume, folder, topic_partition, topic_id, config, [segment], start_offset, end_offset, [])
     log.recovery_point = max(found.recovery_point, 0)  # as it was: nothing was found out
     return log
@@ -141,7 +144,7 @@ def measure_tail(disk: Disk, data_folder: str, topic_partition: TopicPartition, 
             if offset == point and suffix != names.SNAPSHOT  # Kafka sets room for indexes aside
         )
         and found.log_start_offset <= point
-        and noted_flush(found, _known_topic_id(disk, folder), topic_partition) <= point
+        and noted_flush(found, known_topic_id(disk, folder), topic_partition) <= point
     )
     return None if is_empty else size
 
@@ -149,7 +152,8 @@ def measure_tail(disk: Disk, data_folder: str, topic_partition: TopicPartition, 
 def load_empty_tail(
     volume: Volume, topic_partition: TopicPartition, config: LogConfig, found: Found, now_ms: int
 ) -> Log:
-    """Open a partition of whose last segment :func:`measure_tail` says that there is nothing to recover."""
+    """Open a partition of whose last segment :func:`measure_tail` says that there is nothing to recover.
+    Raises what :func:`load_log` does."""
     log = load_log(volume, topic_partition, config, found._replace(is_clean=True), now_ms)
     if log.offline is None:
         log.sync_later([], [log.folder, volume.folder])  # with what is written next: names may be new
@@ -301,7 +305,8 @@ def _made(
     return log
 
 
-def _known_topic_id(disk: Disk, folder: str) -> TopicId:
+def known_topic_id(disk: Disk, folder: str) -> TopicId:
+    """Whose a partition's folder is; zeros where that cannot be read."""
     try:
         return _read_topic_id(disk, folder)
     except OSError:

@@ -1,4 +1,5 @@
-"""The logs that are still to be recovered after an unclean stop, while everybody else is served already.
+"""The logs that are still to be recovered after an unclean stop, while everybody else is served already; and
+those for which there was no descriptor left at the start.
 
 Each is one of these, in this order:
 
@@ -15,6 +16,7 @@ before: a second kill finds what the first one left.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -25,7 +27,9 @@ from odradek.storage.flush_journal import Fact
 from odradek.storage.loading import (
     Found,
     fail,
+    known_topic_id,
     load_empty_tail,
+    load_log,
     measure_tail,
     noted_flush,
     stand_in_for,
@@ -37,6 +41,8 @@ from odradek.storage.volume import Volume
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
+
+log = logging.getLogger("odradek.storage")
 
 AT_ONCE_BYTES = 64 * 1024 * 1024
 """What a broker recovers before it serves: starting a process would take longer."""
@@ -71,11 +77,16 @@ class Recovering:
         self.is_needed = cost > at_once_bytes
 
     def open(self, partition: TopicPartition, config: LogConfig, found: Found, now_ms: int) -> Log:
-        """The log where there is nothing to recover, else one that stands in for it."""
-        size = self._tails.pop(partition)
-        if size is None:
-            return load_empty_tail(self._volume, partition, config, found, now_ms)
-        self.sizes[partition] = size
+        """The log, or one that stands in for it: where it is to be recovered, or could not be opened yet."""
+        size = self._tails.pop(partition, None)
+        try:
+            if not self.is_needed:
+                return load_log(self._volume, partition, config, found, now_ms)
+            if size is None:
+                return load_empty_tail(self._volume, partition, config, found, now_ms)
+        except OSError as error:
+            log.warning("%s cannot be opened yet, it is tried again: %s", partition, error)
+        self.sizes[partition] = size or 0
         self._founds[partition] = found
         return stand_in_for(self._volume, partition, config, found, now_ms)
 
@@ -87,6 +98,8 @@ class Recovering:
         if found is None:
             return None
         log = self._logs[partition]
+        if log.topic_id == ZERO_ID:  # there may be a descriptor for it now
+            log.topic_id = known_topic_id(self._volume.disk, log.folder)
         facts = found.flushed
         if facts is not None:
             place = log.topic_id, partition.partition

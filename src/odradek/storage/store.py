@@ -25,7 +25,7 @@ from odradek.storage.data_folder import load_identity, take_folder
 from odradek.storage.disk import Disk, replace_file
 from odradek.storage.flush import FlushTicket
 from odradek.storage.flush_journal import UNSURE, Fact, Place, read_facts
-from odradek.storage.loading import UNKNOWN_OFFSET, Found, create_log, load_log
+from odradek.storage.loading import UNKNOWN_OFFSET, Found, create_log
 from odradek.storage.log import Log
 from odradek.storage.recover_job import LogRecovered
 from odradek.storage.recovering import Recovering
@@ -160,11 +160,7 @@ class LogStore:
         if not self.was_clean and at_once_bytes is not None and not is_start_lost:
             self.recovering.look_at(founds, at_once_bytes)
         for number, (partition, found) in enumerate(founds.items(), 1):
-            if self.recovering.is_needed:
-                opened = self.recovering.open(partition, config_of(partition), found, now_ms)
-            else:
-                opened = load_log(self.volume, partition, config_of(partition), found, now_ms)
-            self.logs[partition] = opened
+            self.logs[partition] = self.recovering.open(partition, config_of(partition), found, now_ms)
             if progress is not None:
                 progress(number, len(partitions), partition)
         known = recovery_points.keys() | starts.keys() | self.cleaner_points.keys()
@@ -227,7 +223,8 @@ class LogStore:
         """Everything that recovery accepted counts as flushed from now on, so it has to be."""
         if not self.disk.sync_file_system(self._lock):
             for log in self.logs.values():
-                log.sync_files()
+                if not log.is_recovering:
+                    log.sync_files()
 
     # -- partitions
 

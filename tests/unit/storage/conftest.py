@@ -58,6 +58,10 @@ class FaultyDisk(QuickDisk):
         self._maybe_fail("reserve")
         super().reserve(fd, position, length)
 
+    def read_file(self, path: str) -> bytes:
+        self._maybe_fail("read_file " + path.rpartition("/")[2])
+        return super().read_file(path)
+
     def pread(self, fd: int, length: int, position: int, /) -> bytes:  # type: ignore[override]
         self._maybe_fail("pread")
         return SystemDisk.pread(fd, length, position)

@@ -1,6 +1,7 @@
 """Logs that are recovered while others are served: what state each is in, and what a second kill finds."""
 
 import errno
+import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from odradek.core.errors import ApiError, ErrorCode
-from odradek.core.ids import TopicPartition, new_id
+from odradek.core.ids import ZERO_ID, TopicPartition, new_id
 from odradek.records.builder import build_batch
 from odradek.records.record import Record
 from odradek.storage import names
@@ -66,6 +67,42 @@ def test_what_is_little_is_recovered_at_once(opener: Opener, crashed: list[bytes
     again = opener(at_once_bytes=10 << 20)
     assert not again.recovering.sizes
     assert values_of(again.logs[T0]) == crashed
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_a_log_for_which_there_is_no_descriptor_waits_for_one(
+    opener: Opener,
+    crashed: list[bytes],
+    caplog: pytest.LogCaptureFixture,
+    number: int,
+) -> None:
+    stop(opener())
+    disk = FaultyDisk()
+    disk.faults = [("read_file partition.metadata", 0), ("read_file partition.metadata", number)]
+    again = opener(disk, at_once_bytes=0)
+    assert set(again.recovering.sizes) == {T1}
+    assert "t-1 cannot be opened yet" in caplog.text
+    assert again.logs[T0].offline is None
+    assert again.logs[T1].is_recovering
+    (log,) = recover(again, T1)
+    assert log is not None
+    assert len(values_of(log)) == 90
+    assert append(log, b"goes on").base_offset == 90
+    stop(again)
+    assert opener().was_clean
+
+
+def test_after_a_crash_too(opener: Opener, crashed: list[bytes]) -> None:
+    disk = FaultyDisk()
+    disk.faults = [("read_file partition.metadata", errno.EMFILE)] * 2
+    again = opener(disk)
+    assert again.logs[T0].topic_id == ZERO_ID
+    (log,) = recover(again, *again.recovering.sizes)
+    assert log is not None
+    assert values_of(log) == crashed
+    assert log.topic_id == new_id(random.Random(3))
+    crash(again)
+    assert values_of(opener().logs[T0]) == crashed
 
 
 def test_more_than_that_waits_and_serves_nothing_meanwhile(opener: Opener, crashed: list[bytes]) -> None:
