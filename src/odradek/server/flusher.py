@@ -8,6 +8,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 from odradek.broker.broker import Flush
+from odradek.server.flush_first import FlushFirst
 from odradek.server.histogram import Histogram
 
 log = logging.getLogger("odradek.flusher")
@@ -19,6 +20,8 @@ class Flusher:
     def __init__(self, loop: asyncio.AbstractEventLoop, done: Callable[[Flush], None]) -> None:
         self._loop = loop
         self._done = done
+        self.turns = FlushFirst()
+        """Lets the readers of the past keep out of a flush's way."""
         self.seconds = Histogram()
         """How long each flush took."""
         self._queue: SimpleQueue[Flush | None] = SimpleQueue()
@@ -38,7 +41,8 @@ class Flusher:
         while (flush := self._queue.get()) is not None:
             started_s = time.perf_counter()
             try:
-                flush.run()
+                with self.turns.flush():
+                    flush.run()
             except Exception:
                 # A ticket keeps the disk's errors itself; what arrives here is our bug, and what it
                 # covered must not be acknowledged: it simply stays unflushed.

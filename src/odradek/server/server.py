@@ -80,7 +80,7 @@ class Server:
             loop, max(broker.config.log_cleaner_threads, 1), in_processes=uses_processes, after=self.settle
         )
         broker.cleaner.jobs = self._cleaner_worker
-        self._cold_reader = ColdReader(loop, broker.store.volume.disk, after=self.settle)
+        self._cold_reader = ColdReader(loop, broker.store.volume.disk, self._flusher.turns, after=self.settle)
         broker.loader = self._cold_reader
         self._scrub_worker = Worker(loop, in_processes=uses_processes, after=self.settle)
         broker.scrubber.jobs = self._scrub_worker

@@ -5,16 +5,21 @@ else. So a reader that may come again asks ``Log.read`` for cached bytes only; :
 what is missing. Consumers at the end of a log, whose bytes were just written, are not asked about.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from odradek.core.errors import OdradekError
+from odradek.storage import names
 from odradek.storage.disk import Disk
+
+if TYPE_CHECKING:
+    from odradek.storage.segment import Segment
 
 FRESH_BYTES = 16 * 1024 * 1024
 """What lies so near to the end of the active segment counts as cached: it was written a moment ago."""
-AHEAD_BYTES = 8 * 1024 * 1024
-"""So much more is asked of the disk with each range: who reads the past goes on reading."""
-_CHUNK_BYTES = 256 * 1024
+PIECE_BYTES = 256 * 1024
+"""So much is read at once."""
+_WALK_BYTES = 8 * 1024
+"""About so much is looked at behind an index entry to find a batch."""
 
 
 class ColdRange(NamedTuple):
@@ -33,12 +38,41 @@ class ColdReadError(OdradekError):
         self.missing = missing
 
 
+def is_fresh(segment: "Segment", position: int) -> bool:
+    """Whether what lies from ``position`` on was written a moment ago."""
+    return segment.is_active and segment.size - position <= FRESH_BYTES
+
+
+def check_cached(segment: "Segment", start: int, end: int) -> None:
+    """Raises :class:`ColdReadError` unless the bytes from ``start`` to ``end`` are in memory."""
+    if start >= end or is_fresh(segment, start):
+        return
+    if not segment.disk.is_cached(segment.map(end), start, end):
+        raise ColdReadError(ColdRange(segment.path(), start, end))
+
+
+def check_cached_place(segment: "Segment", offset: int) -> None:
+    """Raises :class:`ColdReadError` when ``Segment.locate`` would have to wait for the disk."""
+    disk = segment.disk
+    if not segment.is_offset_index_loaded:
+        path = segment.path(names.OFFSET_INDEX)
+        if disk.exists(path) and (size := disk.file_size(path)):
+            fd = disk.open(path, writable=False)
+            try:
+                if not disk.is_cached(disk.map(fd, size), 0, size):
+                    raise ColdReadError(ColdRange(path, 0, size))
+            finally:
+                disk.close(fd)
+    entry = segment.offset_index.lookup(offset)
+    position = entry[1] if entry is not None else 0
+    check_cached(segment, position, min(position + _WALK_BYTES, segment.size))
+
+
 def load(disk: Disk, wanted: ColdRange) -> None:
-    """Waits until the range is in memory; in any thread. Raises ``OSError``."""
+    """Waits until the range is in memory. Raises ``OSError``."""
     fd = disk.open(wanted.path, writable=False)
     try:
-        disk.read_ahead(fd, wanted.start, wanted.end - wanted.start + AHEAD_BYTES)
-        for position in range(wanted.start, wanted.end, _CHUNK_BYTES):
-            disk.pread(fd, min(_CHUNK_BYTES, wanted.end - position), position)
+        for position in range(wanted.start, wanted.end, PIECE_BYTES):
+            disk.pread(fd, min(PIECE_BYTES, wanted.end - position), position)
     finally:
         disk.close(fd)

@@ -7,14 +7,14 @@ but to implement :class:`Disk`. Failures are ``OSError``.
 import contextlib
 import errno
 import fcntl
-import mmap
 import os
 import shutil
 import struct
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
+
+from odradek.storage.page_cache import Mapping
 
 Bytes = bytes | bytearray | memoryview
 
@@ -25,9 +25,6 @@ _WRITE_AND_WAIT = 7
 NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 """Errors that say nothing of a file: there are too many open ones."""
 _NOT_THERE = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.ESPIPE, errno.EPERM})
-_ANY_BYTE = [bytearray(1)]
-_NO_WAIT = getattr(os, "RWF_NOWAIT", -1)
-_MAP_OPTIONS = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 
 
 class Entry(NamedTuple):
@@ -57,8 +54,9 @@ class Disk(Protocol):
     def pwritev(self, fd: int, pieces: Sequence[Bytes], position: int, /) -> int: ...
     def pread(self, fd: int, length: int, position: int, /) -> bytes: ...
     def map(self, fd: int, length: int) -> memoryview: ...
-    def is_cached(self, fd: int, position: int, /) -> bool: ...
+    def is_cached(self, mapped: memoryview, start: int, end: int) -> bool: ...
     def read_ahead(self, fd: int, position: int, length: int) -> None: ...
+    def read_no_further(self, fd: int, /) -> None: ...
     def truncate(self, fd: int, length: int, /) -> None: ...
     def reserve(self, fd: int, position: int, length: int) -> None: ...
     def size(self, fd: int) -> int: ...
@@ -105,22 +103,24 @@ class SystemDisk:
 
     def map(self, fd: int, length: int) -> memoryview:
         """The first ``length`` bytes, mapped for reading; unmapped when the last view of them is gone."""
-        return memoryview(mmap.mmap(fd, length, access=mmap.ACCESS_READ, **_MAP_OPTIONS))
+        return memoryview(Mapping(fd, length))
 
-    def is_cached(self, fd: int, position: int, /) -> bool:
-        """Whether the byte at ``position`` can be had without waiting for a device, as far as can be told."""
-        try:
-            os.preadv(fd, _ANY_BYTE, position, _NO_WAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True  # not every file system can tell, and a broken one tells it to whoever reads
-        return True
+    def is_cached(self, mapped: memoryview, start: int, end: int) -> bool:
+        """Whether the bytes of a mapping from ``start`` to ``end`` can be had without waiting for a device,
+        as far as can be told; asks none for anything."""
+        mapping = mapped.obj
+        assert isinstance(mapping, Mapping)
+        return mapping.is_in_memory(start, end)
 
     def read_ahead(self, fd: int, position: int, length: int) -> None:
         """Have the device begin to read, without waiting for it."""
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(fd, position, length, os.POSIX_FADV_WILLNEED)
+
+    def read_no_further(self, fd: int, /) -> None:
+        """Have the system read from this descriptor what is asked for, and nothing ahead by itself."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
 
     def size(self, fd: int) -> int:
         return os.fstat(fd).st_size

@@ -25,6 +25,7 @@ from odradek.records.crc import crc32c
 from odradek.records.errors import CorruptBatchError, InvalidRecordsError
 from odradek.storage import lookup, names, validation
 from odradek.storage.checking import check_batches
+from odradek.storage.cold import check_cached, check_cached_place, is_fresh
 from odradek.storage.disk import write_all
 from odradek.storage.gathering import GatheringLog
 from odradek.storage.lookup import TimestampOffset
@@ -304,14 +305,20 @@ class Log(GatheringLog):
             else:
                 segment, start, limit, next_offset = self._limit(segment, start, upper_offset)
             if cached_only:
-                segment.check_cached(start, min(limit, start + max_bytes))
+                check_cached(segment, start, min(limit, start + max_bytes))
             if limit - start > max_bytes:
                 limit, next_offset = segment.last_boundary(start, start + max_bytes)
-                if limit - start > max_bytes and not minimum_one:
-                    return ReadResult(b"", offset, offset)
+                if limit - start > max_bytes:
+                    if not minimum_one:
+                        return ReadResult(b"", offset, offset)
+                    if cached_only:
+                        check_cached(segment, start, limit)
             elif limit <= start:
                 return ReadResult(b"", offset, offset)
-            records = segment.view(start, limit)
+            if cached_only or is_fresh(segment, start):
+                records: memoryview | bytes = segment.view(start, limit)
+            else:
+                records = segment.read(start, limit - start)  # no page of a mapping may be waited for
             if start < segment.unchecked_to and limit > segment.unchecked_from:
                 check_batches(segment, records, start, offset, self._end_of(segment))
         except (DamageError, OSError) as error:
@@ -347,7 +354,7 @@ class Log(GatheringLog):
         number = bisect_right(segments, offset, key=_base_offset) - 1
         for segment in segments[max(number, 0) :]:
             if cached_only:
-                segment.check_cached_place(offset)
+                check_cached_place(segment, offset)
             place = segment.locate(offset)
             if place is not None:
                 return segment, place.position

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from odradek.core.errors import DamageError
 from odradek.records.batch import HEADER_SIZE, LENGTH_OVERHEAD, MAGIC, PREFIX, SMALLEST_LENGTH
 from odradek.storage import names
-from odradek.storage.cold import FRESH_BYTES, ColdRange, ColdReadError
 from odradek.storage.disk import Bytes, Disk, write_all
 from odradek.storage.index import TIME_ENTRY_SIZE, OffsetIndex, TimeIndex
 from odradek.storage.producers import AbortedTransaction
@@ -163,35 +162,18 @@ class Segment:
             mapped_size = len(mapped) if mapped is not None else 0
             if self.size - mapped_size < _MAP_AGAIN_BYTES:
                 return self.read(start, end - start)
-        fd = self.fd if self.fd != _CLOSED else self.open()
-        if self.disk.size(fd) < self.size:
-            raise DamageError(self.path(), self.disk.size(fd), f"the file ends here, not at {self.size}")
-        self._mapped = mapped = self.disk.map(fd, self.size)
-        self._was_mapped = True
-        return mapped[start:end]
+        return self.map(end)[start:end]
 
-    def check_cached(self, start: int, end: int) -> None:
-        """Raises :class:`ColdReadError` unless the bytes from ``start`` to ``end`` seem to be in memory:
-        the last one tells, as they were read, and will be dropped, in their order."""
-        if (self.is_active and self.size - start <= FRESH_BYTES) or start >= end:
-            return
-        if not self.disk.is_cached(self.fd if self.fd != _CLOSED else self.open(), end - 1):
-            raise ColdReadError(ColdRange(self.path(), start, end))
-
-    def check_cached_place(self, offset: int) -> None:
-        """Raises :class:`ColdReadError` when :meth:`locate` would have to wait for the disk."""
-        if self._offset_index is None:
-            path = self.path(names.OFFSET_INDEX)
-            if self.disk.exists(path) and (size := self.disk.file_size(path)):
-                fd = self.disk.open(path, writable=False)
-                try:
-                    if not self.disk.is_cached(fd, size - 1):
-                        raise ColdReadError(ColdRange(path, 0, size))
-                finally:
-                    self.disk.close(fd)
-        entry = self.offset_index.lookup(offset)
-        position = entry[1] if entry is not None else 0
-        self.check_cached(position, min(position + _WALK_BYTES, self.size))
+    def map(self, end: int) -> memoryview:
+        """A mapping of the file's first ``end`` bytes, or more. Raises DamageError when it is shorter."""
+        mapped = self._mapped
+        if mapped is None or end > len(mapped):
+            fd = self.fd if self.fd != _CLOSED else self.open()
+            if self.disk.size(fd) < self.size:
+                raise DamageError(self.path(), self.disk.size(fd), f"the file ends here, not at {self.size}")
+            self._mapped = mapped = self.disk.map(fd, self.size)
+            self._was_mapped = True
+        return mapped
 
     def shrink(self, size: int) -> None:
         """Cut the file to ``size``; the indexes must be rebuilt after it.
@@ -225,6 +207,11 @@ class Segment:
     def are_indexes_loaded(self) -> bool:
         """Whether batches can be appended."""
         return self._offset_index is not None and self._time_index is not None
+
+    @property
+    def is_offset_index_loaded(self) -> bool:
+        """Whether a batch can be looked up without reading a file."""
+        return self._offset_index is not None
 
     @property
     def offset_index(self) -> OffsetIndex:

@@ -5,15 +5,14 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
 from odradek.server.cold_reader import ColdReader
+from odradek.server.flush_first import FlushFirst
 from odradek.storage.cold import ColdRange
 from odradek.storage.disk import SystemDisk
 
 
 class Refusing(SystemDisk):
-    def read_ahead(self, fd: int, position: int, length: int) -> None:
+    def pread(self, fd: int, length: int, position: int, /) -> bytes:  # type: ignore[override]
         raise OSError(5, "I/O error")
 
 
@@ -32,7 +31,7 @@ def test_ranges_are_loaded_in_a_thread_and_told_of_in_the_loop(tmp_path: Path) -
             threads.append(threading.current_thread().name)
             told.append(errors)
 
-        reader = ColdReader(loop, disk, after=settled.set)
+        reader = ColdReader(loop, disk, FlushFirst(), after=settled.set)
         reader.load([ColdRange(str(path), 0, 10_000), gone], loaded)
         await asyncio.wait_for(settled.wait(), 30)
         reader.stop()
@@ -45,34 +44,15 @@ def test_ranges_are_loaded_in_a_thread_and_told_of_in_the_loop(tmp_path: Path) -
     assert [str(error) for error in errors] == ["[Errno 5] I/O error", "None"]
 
 
-def test_a_fault_of_ours_leaves_nobody_waiting(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    class Broken(SystemDisk):
-        def read_ahead(self, fd: int, position: int, length: int) -> None:
-            raise RuntimeError("broken")
-
-    path = tmp_path / "file"
-    path.write_bytes(bytes(10))
-
-    async def scenario() -> Sequence[OSError | None]:
-        settled = asyncio.Event()
-        told: list[Sequence[OSError | None]] = []
-        reader = ColdReader(asyncio.get_running_loop(), Broken(), after=settled.set)
-        reader.load([ColdRange(str(path), 0, 10)], told.append)
-        await asyncio.wait_for(settled.wait(), 30)
-        reader.stop()
-        return told[0]
-
-    assert asyncio.run(scenario()) == [None]
-    assert "a fault of ours" in caplog.text
-
-
 def test_after_a_stop_nobody_is_called(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(10_000))
     called: list[str] = []
 
     async def scenario() -> None:
-        reader = ColdReader(asyncio.get_running_loop(), SystemDisk(), after=lambda: called.append("after"))
+        reader = ColdReader(
+            asyncio.get_running_loop(), SystemDisk(), FlushFirst(), after=lambda: called.append("after")
+        )
         reader.load([ColdRange(str(path), 0, 10_000)], lambda errors: called.append("loaded"))
         reader.stop()
         await asyncio.sleep(0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from odradek.storage import cold, names
+from odradek.storage import names
 from odradek.storage.cold import ColdRange, ColdReadError, load
 from odradek.storage.disk import SystemDisk
 from odradek.storage.log import Log
@@ -15,17 +15,34 @@ from .conftest import NOW_MS, Opener, append, make_log
 
 
 class ForgetfulDisk(QuickDisk):
-    """Remembers of which files something was read ahead; nothing else is in memory."""
+    """Remembers what was read from descriptors for reading only; nothing else is in memory."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loaded: set[int] = set()
+        self.reads_are_kept = True
+        self._readers: set[int] = set()
+        self._mapped: list[tuple[object, int]] = []
 
-    def is_cached(self, fd: int, position: int, /) -> bool:
-        return os.fstat(fd).st_ino in self.loaded
+    def open(self, path: str, *, create: bool = False, writable: bool = True) -> int:
+        fd = super().open(path, create=create, writable=writable)
+        self._readers.discard(fd)
+        if not writable:
+            self._readers.add(fd)
+        return fd
 
-    def read_ahead(self, fd: int, position: int, length: int) -> None:
-        self.loaded.add(os.fstat(fd).st_ino)
+    def pread(self, fd: int, length: int, position: int, /) -> bytes:  # type: ignore[override]
+        if fd in self._readers and self.reads_are_kept:
+            self.loaded.add(os.fstat(fd).st_ino)
+        return os.pread(fd, length, position)
+
+    def map(self, fd: int, length: int) -> memoryview:
+        mapped = super().map(fd, length)
+        self._mapped.append((mapped.obj, os.fstat(fd).st_ino))
+        return mapped
+
+    def is_cached(self, mapped: memoryview, start: int, end: int) -> bool:
+        return all(inode in self.loaded for mapping, inode in self._mapped if mapping is mapped.obj)
 
 
 @pytest.fixture
@@ -61,10 +78,11 @@ def test_index_and_bytes_are_asked_for_one_after_the_other(filled: Log, disk: Fo
     assert result == filled.read(0, 1 << 20, filled.high_watermark)
 
 
-def test_the_range_is_what_would_be_read(filled: Log) -> None:
+def test_the_range_is_what_would_be_read(filled: Log, disk: ForgetfulDisk) -> None:
     first = filled.segments[0]
     first.offset_index  # noqa: B018 (loads it)
     size = filled.read(0, 1, filled.high_watermark).next_offset
+    disk.loaded.clear()
     with pytest.raises(ColdReadError, match="is not in memory") as raised:
         filled.read(size, 64, filled.high_watermark, cached_only=True)
     missing = raised.value.missing
@@ -80,7 +98,7 @@ def test_what_was_just_written_counts_as_cached(filled: Log) -> None:
 def test_far_from_the_end_the_active_segment_is_asked_about_too(
     filled: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("odradek.storage.segment.FRESH_BYTES", 10)
+    monkeypatch.setattr("odradek.storage.cold.FRESH_BYTES", 10)
     with pytest.raises(ColdReadError):
         filled.read(filled.active.base_offset, 1 << 20, filled.high_watermark, cached_only=True)
 
@@ -89,40 +107,39 @@ def test_who_can_wait_reads_as_ever(filled: Log) -> None:
     assert filled.read(0, 1 << 20, filled.high_watermark).records
 
 
-def test_loading_reads_all_of_the_range_and_asks_for_more(tmp_path: Path) -> None:
+def test_a_first_batch_larger_than_what_may_be_read_is_asked_about_whole(
+    filled: Log, disk: ForgetfulDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = filled.segments[0]
+    first.offset_index  # noqa: B018 (loads it)
+    asked: list[tuple[int, int]] = []
+
+    def is_cached(mapped: memoryview, start: int, end: int) -> bool:
+        asked.append((start, end))
+        return True
+
+    monkeypatch.setattr(disk, "is_cached", is_cached)
+    read = filled.read(0, 1, filled.high_watermark, cached_only=True)
+    assert asked[-1] == (0, len(read.records))
+
+
+def test_who_reads_what_may_not_be_there_gets_a_copy(filled: Log, disk: ForgetfulDisk) -> None:
+    """A page of a mapping that cannot be read would be a signal, not an error."""
+    assert isinstance(filled.read(0, 1 << 20, filled.high_watermark).records, bytes)
+    load(disk, ColdRange(filled.segments[0].path(), 0, 10))
+    assert isinstance(filled.read(0, 1 << 20, filled.high_watermark, cached_only=True).records, memoryview)
+
+
+def test_loading_reads_all_of_the_range(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(1_000_000))
-    asked: list[tuple[int, int]] = []
     read: list[tuple[int, int]] = []
 
     class Watched(SystemDisk):
-        def read_ahead(self, fd: int, position: int, length: int) -> None:
-            asked.append((position, length))
-
         def pread(self, fd: int, length: int, position: int, /) -> bytes:  # type: ignore[override]
             read.append((position, length))
             return os.pread(fd, length, position)
 
     load(Watched(), ColdRange(str(path), 100, 700_000))
-    assert asked == [(100, 699_900 + cold.AHEAD_BYTES)]
+    assert read[0][0] == 100
     assert sum(length for _, length in read) == 699_900
-
-
-def test_the_system_tells_what_is_in_memory(tmp_path: Path) -> None:
-    if not hasattr(os, "posix_fadvise"):
-        pytest.skip("this system cannot drop a file from memory")
-    path = tmp_path / "file"
-    path.write_bytes(bytes(1_000_000))
-    disk = SystemDisk()
-    fd = disk.open(str(path))
-    try:
-        assert disk.is_cached(fd, 999_999)
-        disk.sync(fd)
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        if disk.is_cached(fd, 999_999):
-            pytest.skip("this file system keeps its files in memory")
-        load(disk, ColdRange(str(path), 0, 1_000_000))
-        assert disk.is_cached(fd, 0)
-        assert disk.is_cached(fd, 999_999)
-    finally:
-        disk.close(fd)

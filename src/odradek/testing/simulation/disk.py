@@ -277,11 +277,14 @@ class SimulatedDisk:
         self._call("map", path)
         return memoryview(bytes(file.content[:length]))
 
-    def is_cached(self, fd: int, position: int, /) -> bool:
+    def is_cached(self, mapped: memoryview, start: int, end: int) -> bool:
         return True
 
     def read_ahead(self, fd: int, position: int, length: int) -> None:
         """Everything is in memory here."""
+
+    def read_no_further(self, fd: int, /) -> None:
+        """The same."""
 
     def truncate(self, fd: int, length: int, /) -> None:
         path, file = self._entry(fd)

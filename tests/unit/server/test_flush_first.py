@@ -1,0 +1,80 @@
+"""Pieces of the past keep out of the way of flushes, and are not kept from the disk for ever."""
+
+import threading
+
+import pytest
+
+from odradek.server.flush_first import QUIET_S, FlushFirst
+
+PATIENCE_S = 30.0
+
+
+class Clock:
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_it_is_quiet_before_the_first_flush_and_some_time_after_the_last() -> None:
+    clock = Clock()
+    turns = FlushFirst(clock)
+    assert turns.is_quiet
+    with turns.flush():
+        clock.now_s += 10 * QUIET_S
+        assert not turns.is_quiet
+    assert not turns.is_quiet
+    clock.now_s += QUIET_S / 2
+    assert not turns.is_quiet
+    clock.now_s += QUIET_S
+    assert turns.is_quiet
+
+
+def test_a_piece_begins_when_the_flush_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("odradek.server.flush_first.LONGEST_WAIT_S", PATIENCE_S)
+    turns = FlushFirst()
+    events: list[str] = []
+    thread = threading.Thread(target=lambda: _read(turns, events))
+    with turns.flush():
+        thread.start()
+        events.append("flushed")
+    thread.join(PATIENCE_S)
+    assert events == ["flushed", "read"]
+
+
+def test_a_piece_begins_during_a_flush_that_takes_too_long() -> None:
+    turns = FlushFirst()
+    events: list[str] = []
+    with turns.flush():
+        _read(turns, events)
+    assert events == ["read"]
+
+
+def test_one_piece_at_a_time_unless_it_is_quiet() -> None:
+    clock = Clock()
+    turns = FlushFirst(clock)
+    events: list[str] = []
+    with turns.piece(), turns.piece():
+        events.append("both")
+    with turns.flush():
+        pass
+    thread = threading.Thread(target=lambda: _read(turns, events))
+    with turns.piece():
+        thread.start()
+        events.append("first")
+    thread.join(PATIENCE_S)
+    assert events == ["both", "first", "read"]
+
+
+def test_a_flush_that_fails_is_over() -> None:
+    clock = Clock()
+    turns = FlushFirst(clock)
+    with pytest.raises(OSError, match="I/O error"), turns.flush():
+        raise OSError(5, "I/O error")
+    clock.now_s += QUIET_S
+    assert turns.is_quiet
+
+
+def _read(turns: FlushFirst, events: list[str]) -> None:
+    with turns.piece():
+        events.append("read")
