@@ -1,7 +1,8 @@
 """Making appended bytes durable: one flush in flight, whatever arrives meanwhile rides on the next.
 
-The event loop begins a flush and finishes it; between the two a thread runs the ticket, which owns its
-descriptors and touches no log. FORMAT.md, "Order of writes", says what must be synced before what.
+The event loop begins a flush and finishes it; between the two a thread runs the ticket, whose descriptors
+are its own, or lent until the end, and which touches no log. FORMAT.md, "Order of writes", says what must be
+synced before what.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ append, waits for all of it."""
 
 
 class FlushItem:
-    """What one log needs synced so that all below ``end_offset`` is durable. The descriptors are ours."""
+    """What one log needs synced so that all below ``end_offset`` is durable. ``fds`` are ours."""
 
     __slots__ = (
         "end_offset",
@@ -37,6 +38,7 @@ class FlushItem:
         "file_error",
         "files",
         "folders",
+        "grown_fd",
         "grown_from",
         "is_news",
         "is_whole",
@@ -60,8 +62,8 @@ class FlushItem:
         self.folders = folders
         self.place: tuple[Segment, int] | None = None
         """Where ``end_offset`` lies: segment and position."""
-        self.grown_from = -1
-        """From where on the last of ``fds`` is news, if it is the segment of ``place`` and has grown."""
+        self.grown_fd = self.grown_from = -1
+        """If the segment of ``place`` has grown: a descriptor that it lends, and from where on it is news."""
         self.truncations = 0
         self.fact: Fact | None = None
         """What is to be noted once it is durable, if it is news."""
@@ -98,7 +100,7 @@ class FlushTicket:
         """Sync everything; in any thread, once. A failure stays with the item that it concerns."""
         replaced_many = self._replace_files()
         self._write_out()
-        count = sum(len(item.fds) + item.is_whole for item in self.items)
+        count = sum(len(item.fds) + (item.grown_fd >= 0) + item.is_whole for item in self.items)
         many = replaced_many or count >= SYNC_FILE_SYSTEM_FROM
         if not (many and self._sync_file_system()):
             self._sync_each()
@@ -112,11 +114,11 @@ class FlushTicket:
 
     def _write_out(self) -> None:
         for item in self.items:
-            if item.grown_from < 0 or item.place is None:
+            if item.grown_fd < 0 or item.place is None:
                 continue
             try:
                 for position in range(item.grown_from, item.place[1] - PIECE_BYTES, PIECE_BYTES):
-                    self._disk.write_out(item.fds[-1], position, PIECE_BYTES)
+                    self._disk.write_out(item.grown_fd, position, PIECE_BYTES)
             except OSError as error:
                 item.error = error
 
@@ -177,7 +179,7 @@ class FlushTicket:
 
     def _sync_each(self) -> None:
         for item in self.items:
-            for fd in item.fds:
+            for fd in item.fds if item.grown_fd < 0 else [*item.fds, item.grown_fd]:
                 try:
                     self._disk.sync_data(fd)
                 except OSError as error:

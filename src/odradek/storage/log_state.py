@@ -262,17 +262,14 @@ class LogState:
         return 0 <= self._unflushed_since_ms <= now_ms - self._config.flush_ms
 
     def begin_flush(self) -> FlushItem:
-        """What has to be synced so that the log is durable up to its present end. Raises ``OSError``, and
-        then nothing has changed."""
+        """What has to be synced so that the log is durable up to its present end."""
         assert not self._gathered, "what was gathered has to be written first"
         active = self.active
         is_growing = active.fd != NOT_READY and self.log_end_offset > self.flushed_offset
-        # First, as it may fail: nothing that waits for this flush must get lost then.
-        grown = [self.volume.disk.duplicate(active.fd)] if self.offline is None and is_growing else []
         self._dirty = False
         self._unflushed_since_ms = -1
         self.volume.timed.discard(self)
-        fds, self._pending_fds = self._pending_fds + grown, []
+        fds, self._pending_fds = self._pending_fds, []
         folders, self._pending_folders = self._pending_folders, set()
         files: list[tuple[str, bytes]] = []
         if self._pending_epochs and self._epochs is not None:
@@ -280,7 +277,8 @@ class LogState:
             files.append((f"{self.folder}/{names.LEADER_EPOCHS}", encode_epochs(self._epochs.entries)))
         item = FlushItem(self, self.log_end_offset, fds, files, sorted(folders))
         item.place = (active, active.size)
-        if grown:
+        if is_growing and self.offline is None:
+            item.grown_fd = active.lend()
             item.grown_from = active.size - self.unflushed_bytes
         item.truncations = self._truncations
         item.is_whole, self._is_unsynced = self._is_unsynced and self.offline is None, False
@@ -291,6 +289,8 @@ class LogState:
 
     def finish_flush(self, item: FlushItem) -> bool:
         """Take in a flush that has run; whether ``flushed_offset`` moved. A failed one ends in offline."""
+        if item.grown_fd >= 0 and item.place is not None:
+            item.place[0].take_back()
         if item.error is not None:
             reason = f"a flush failed, what is on disk is unknown: {item.error}"
             self.go_offline(DamageError(self.active.path(), self.active.size, reason))

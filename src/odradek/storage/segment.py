@@ -44,6 +44,7 @@ class Segment:
     """A segment of ``size`` bytes. ``is_active`` is true for the last one, which alone is appended to."""
 
     __slots__ = (
+        "_lent_fd",
         "_mapped",
         "_offset_index",
         "_time_index",
@@ -93,6 +94,8 @@ class Segment:
         self.max_timestamp = UNKNOWN_TIMESTAMP
         self.max_timestamp_offset = base_offset
         self.fd = _CLOSED
+        self._lent_fd = _CLOSED
+        """A flush uses it: it stays open until it is given back, whatever becomes of the segment."""
         self._mapped: memoryview | None = None
         self._was_mapped = False
         self._offset_index: OffsetIndex | None = None
@@ -138,8 +141,20 @@ class Segment:
     def close_file(self) -> None:
         """Give back the log file's descriptor only."""
         if self.fd != _CLOSED:
-            self.disk.close(self.fd)
+            if self.fd != self._lent_fd:
+                self.disk.close(self.fd)
             self.fd = _CLOSED
+
+    def lend(self) -> int:
+        """The log file's descriptor, which must be open, for a thread to sync until :meth:`take_back`."""
+        self._lent_fd = self.fd
+        return self.fd
+
+    def take_back(self) -> None:
+        """Nobody else uses the descriptor any more."""
+        lent, self._lent_fd = self._lent_fd, _CLOSED
+        if lent not in (self.fd, _CLOSED):
+            self.disk.close(lent)
 
     def read(self, position: int, length: int) -> bytes:
         """A copy of ``length`` bytes; DamageError when the file is shorter than it was."""
@@ -192,7 +207,7 @@ class Segment:
                 write_all(self.disk, fresh, self.read(position, min(_COPY_BYTES, size - position)), position)
             self.disk.sync(fresh)
             self.disk.rename(temporary, self.path())
-            self.disk.close(fd)
+            self.close_file()
             self.fd = fresh
         self.size = size
         self.unchecked_to = min(self.unchecked_to, size)
@@ -324,10 +339,7 @@ class Segment:
             times.append(self.max_timestamp, self.max_timestamp_offset)
         written: list[int] = []
         try:
-            for suffix, entries in (
-                (names.OFFSET_INDEX, offsets.entries),
-                (names.TIME_INDEX, times.entries),
-            ):
+            for suffix, entries in ((names.OFFSET_INDEX, offsets.entries), (names.TIME_INDEX, times.entries)):
                 written.append(self.disk.open(self.path(suffix), create=True))
                 self.disk.truncate(written[-1], len(entries))
                 write_all(self.disk, written[-1], entries, 0)
@@ -395,13 +407,7 @@ class Segment:
             if entry is None:
                 raise
             self.rebuild_indexes()
-            return self._locate_from(0, offset)
-        return None
-
-    def _locate_from(self, position: int, offset: int) -> Place | None:
-        for place in self.walk(position, self.size):
-            if place.last_offset >= offset:
-                return place
+            return next((place for place in self.walk(0, self.size) if place.last_offset >= offset), None)
         return None
 
     def last_boundary(self, start: int, limit: int) -> tuple[int, int]:
@@ -457,10 +463,10 @@ class Segment:
                 return position, next_offset
         return None
 
-    def end_by_walking(self) -> int:
-        """The offset after the last batch, without any index."""
+    def end_by_walking(self, position: int = 0) -> int:
+        """The offset after the last batch, without any index: of those from ``position`` on."""
         last = self.base_offset - 1
-        for place in self.walk(0, self.size):
+        for place in self.walk(position, self.size):
             last = place.last_offset
         return last + 1
 
@@ -472,10 +478,7 @@ class Segment:
     def next_offset(self) -> int:
         """The offset after the last batch, found by walking from the last index entry."""
         entry = self.offset_index.last()
-        last = self.base_offset - 1
-        for place in self.walk(entry[1] if entry else 0, self.size):
-            last = place.last_offset
-        return last + 1
+        return self.end_by_walking(entry[1] if entry else 0)
 
 
 def _describe(magic: int, length: int, base_offset: int) -> str:

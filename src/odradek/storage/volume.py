@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from odradek.core.ids import Randomness
 from odradek.storage import names
 from odradek.storage.config import LogConfig
 from odradek.storage.disk import Disk, Replacer
-from odradek.storage.flush import FlushItem, FlushTicket
+from odradek.storage.flush import FlushTicket
 from odradek.storage.flush_journal import FlushJournal
 
 if TYPE_CHECKING:
@@ -127,7 +126,8 @@ class Volume:
                 log.request_flush()
         if not self.dirty and not self.log_starts_changed:
             return None
-        items = self._take_dirty()
+        dirty, self.dirty = self.dirty, []
+        items = [log.begin_flush() for log in dirty]
         checkpoint = None
         if self.log_starts_changed and self.log_start_checkpoint is not None:
             checkpoint = self.checkpoint_write(*self.log_start_checkpoint())
@@ -135,23 +135,11 @@ class Volume:
         self.in_flight = ticket = FlushTicket(
             self.disk, self.file_system_fd, items, checkpoint, self.journal.note
         )
-        if self.dirty and checkpoint is not None:
-            ticket.checkpoint_error = OSError(errno.EMFILE, "a log could not be flushed")
         return ticket
 
     def unflushed_bytes(self) -> int:
         """What the next flush would have to bring to the disk, about."""
         return sum(log.unflushed_bytes for log in self.dirty)
-
-    def _take_dirty(self) -> list[FlushItem]:
-        dirty, self.dirty = self.dirty, []
-        items = []
-        for log in dirty:
-            try:
-                items.append(log.begin_flush())
-            except OSError:
-                self.dirty.append(log)  # no descriptor to be had: it stays as it is for the next flush
-        return items
 
     def finish_flush(self, ticket: FlushTicket) -> list[LogState]:
         """Take in a ticket that has run; the logs whose flushed offset has moved."""

@@ -2,7 +2,7 @@
 
 import errno
 import os
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,11 +10,9 @@ import pytest
 from odradek.core.errors import ApiError, DamageError, ErrorCode
 from odradek.core.ids import TopicPartition
 from odradek.storage import flush, names
-from odradek.storage.checkpoints import decode_offsets
 from odradek.storage.config import UNLIMITED, LogConfig
 from odradek.storage.log import Log
 from odradek.storage.store import LogStore
-from tests.support.disks import QuickDisk
 
 from .conftest import NOW_MS, T0, FaultyDisk, Opener, append, batch, crash, make_log, values_of
 
@@ -241,24 +239,45 @@ def test_a_flush_does_not_vouch_for_what_was_truncated(faulty: LogStore) -> None
     assert values_of(log) == [b"a", b"c"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are told by /proc")
-def test_without_a_free_descriptor_the_flush_comes_later_and_whole(
-    faulty: LogStore, disk: FaultyDisk
+def _truncate(store: LogStore, log: Log) -> None:
+    log.truncate_to(1)
+    append(log, b"c")
+
+
+_MEANWHILE: dict[str, Callable[[LogStore, Log], object]] = {
+    "nothing": lambda store, log: None,
+    "rolled": lambda store, log: log.roll(NOW_MS),
+    "truncated": _truncate,
+    "deleted": lambda store, log: store.delete(T0),
+}
+
+
+@pytest.mark.parametrize("meanwhile", _MEANWHILE)
+def test_a_flush_needs_no_descriptor_of_its_own_and_keeps_the_one_that_it_is_lent(
+    faulty: LogStore, disk: FaultyDisk, meanwhile: str
 ) -> None:
     log = make_log(faulty)
     append(log, b"a")
-    log.roll(NOW_MS)
     append(log, b"b")
-    disk.faults = [("duplicate", errno.EMFILE)]
-    assert faulty.flush(NOW_MS) == []
-    assert log.high_watermark == 0
+    segment, lent = log.active, log.active.fd
+    disk.calls.clear()
     ticket = faulty.begin_flush(NOW_MS)
     assert ticket is not None
-    synced = {os.readlink(f"/proc/self/fd/{fd}").rpartition("/")[2] for fd in ticket.items[0].fds}
-    assert {"00000000000000000000.log", "00000000000000000001.log"} <= synced
+    assert "duplicate" not in disk.calls
+    _MEANWHILE[meanwhile](faulty, log)
+    same_file = os.fstat(lent)
     ticket.run()
-    assert faulty.finish_flush(ticket) == [log]
-    assert log.high_watermark == 2
+    assert os.fstat(lent) == same_file, "it was there for the thread all the time"
+    faulty.finish_flush(ticket)
+    if meanwhile == "nothing":
+        assert segment.fd == lent
+        assert log.high_watermark == 2
+    else:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(lent)
+    if log.offline is None:
+        append(log, b"d")
+        assert faulty.flush(NOW_MS) == [log]
 
 
 def test_a_deleted_log_is_not_flushed_again(faulty: LogStore, disk: FaultyDisk) -> None:
@@ -336,28 +355,3 @@ def test_a_log_start_is_written_when_all_else_is_on_disk(opener: Opener) -> None
     assert ticket.checkpoint_error is not None
     store.finish_flush(ticket)
     assert not path.exists(), "after a power cut the log could end below it"
-
-
-def test_a_log_start_waits_for_a_log_that_cannot_be_flushed_yet(
-    opener: Opener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = opener()
-    log = make_log(store, LogConfig(flush_messages=UNLIMITED))
-    store.flush(NOW_MS)
-    append(log, b"unflushed")
-    log.advance_log_start(1)
-
-    def no_descriptor(fd: int) -> int:
-        raise OSError(errno.EMFILE, "too many open files")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(QuickDisk, "duplicate", staticmethod(no_descriptor))
-        ticket = store.begin_flush(NOW_MS)
-        assert ticket is not None
-        ticket.run()
-        store.finish_flush(ticket)
-    path = Path(store.folder, names.LOG_STARTS)
-    assert ticket.checkpoint_error is not None
-    assert not path.exists()
-    store.flush(NOW_MS)
-    assert decode_offsets(path.read_bytes()) == {T0: 1}
