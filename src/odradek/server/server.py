@@ -1,8 +1,8 @@
 """The server: listeners, connections, the broker's timers and its flushes, on one event loop.
 
 Every entry from the loop into the broker ends in :meth:`Server.settle`: answers that became ready go out,
-and what became dirty is flushed. A flush starts at once when someone waits for it; else it lingers, so
-that acks=1 traffic does not pay for a disk flush per wake-up.
+and what became dirty is flushed: soon when someone waits for it, with what else comes in meanwhile; else it
+lingers, so that acks=1 traffic does not pay for a disk flush per wake-up.
 """
 
 import asyncio
@@ -34,6 +34,8 @@ LINGER_S = 0.1
 """How long what nobody waits for may stay unflushed; shorter, flusher and writers meet on the same pages."""
 OVERLAP_FROM_BYTES = 256 * 1024
 """From so much on that is not flushed the disk is kept busy; less waits for what comes meanwhile."""
+RIDE_S = 0.001
+"""How long a flush that somebody waits for is put off while one wake-up after the other brings requests."""
 SPARE_DESCRIPTORS = 256
 """Never given to connections: without one a flush cannot be made, nor a segment opened."""
 HOUSEKEEPING_S = 1.0
@@ -71,7 +73,8 @@ class Server:
         highest = 1 << 31 if unlimited else limit - min(SPARE_DESCRIPTORS, limit // 4)
         self.limits = ConnectionLimits(broker, clock, highest)
         self.memory = RequestMemory(broker.config.queued_max_request_bytes)
-        self._flush_is_next = False
+        self._flush_is_next = self._is_quiet = False
+        self._flush_due_s = 0.0
         self._linger_handle: asyncio.TimerHandle | None = None
         self._timer_handle: asyncio.TimerHandle | None = None
         self._housekeeping_handle: asyncio.TimerHandle | None = None
@@ -187,10 +190,11 @@ class Server:
         if not broker.has_unflushed or self._flush_in_flight:
             return
         if broker.flush_is_urgent:
+            self._is_quiet = False
             if not self._flush_is_next:
-                # Behind what other connections have sent in this very wake-up: it rides along.
                 self._flush_is_next = True
-                self._loop.call_soon(self._flush)
+                self._flush_due_s = self._loop.time() + RIDE_S
+                self._loop.call_soon(self._flush_when_quiet)
         elif self._linger_handle is None:
             self._linger_handle = self._loop.call_later(LINGER_S, self._flush)
 
@@ -199,6 +203,16 @@ class Server:
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self._loop.call_soon(callback)
+
+    def _flush_when_quiet(self) -> None:
+        """Begins a flush of little behind the first wake-up that brings no request, so that what others have
+        sent meanwhile rides along: clients that were answered together come back one after the other."""
+        is_late = self._loop.time() >= self._flush_due_s
+        if self._is_quiet or is_late or self.broker.store.volume.unflushed_bytes() >= OVERLAP_FROM_BYTES:
+            self._flush()
+        else:
+            self._is_quiet = True  # unless the next wake-up tells otherwise
+            self._loop.call_soon(self._flush_when_quiet)
 
     def _flush(self) -> None:
         self._flush_is_next = False

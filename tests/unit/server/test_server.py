@@ -11,6 +11,7 @@ from odradek.app import Node
 from odradek.broker.broker import Flush
 from odradek.client.admin import ResourceType, alter_configs
 from odradek.client.client import Client
+from odradek.server import server as server_module
 from odradek.server.server import OVERLAP_FROM_BYTES
 from odradek.storage.volume import Volume
 from tests.unit.server.test_limits import Peer, running
@@ -93,8 +94,33 @@ def test_the_next_flush_begins_before_the_answers_when_there_is_enough_for_it(
         monkeypatch.setattr(broker, "finish_flush", finish)
         server._flushed(Flush(None, None, ()))
         assert happened == (["flush", "answers"] if is_begun else ["answers"])
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
         assert happened.count("flush") >= 1, "the other comes a moment later"
+        monkeypatch.undo()
+
+    running(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    ("ride_s", "waiting", "is_put_off"), [(60.0, 1, True), (0.0, 1, False), (60.0, OVERLAP_FROM_BYTES, False)]
+)
+def test_a_flush_of_little_is_put_off_while_requests_come_in_but_not_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ride_s: float, waiting: int, is_put_off: bool
+) -> None:
+    async def test(node: Node) -> None:
+        server = node.server
+        flushes: list[str] = []
+        monkeypatch.setattr(server_module, "RIDE_S", ride_s)
+        monkeypatch.setattr(Volume, "unflushed_bytes", lambda _: waiting)
+        monkeypatch.setattr(server, "_flush", lambda: flushes.append("flush"))
+        for _ in range(10):
+            server.broker.want_flush(is_urgent=True)
+            server.settle()
+            await asyncio.sleep(0)
+        assert bool(flushes) is not is_put_off
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert flushes, "a wake-up brought nothing"
         monkeypatch.undo()
 
     running(tmp_path, test)
