@@ -66,6 +66,11 @@ def test_seeds_with_busy_compaction() -> None:
     assert sum("compacted __consumer_offsets" in line for result in results for line in result.trace) > 100
 
 
+def test_compaction_beside_transactions_and_pauses() -> None:
+    result = Simulation(20033, run_ms=9_000, transactions=True, overrides=COMPACTING).run()
+    assert not result.problems, describe(result)
+
+
 def simulate_transactions(seed: int) -> Result:
     return Simulation(seed, run_ms=9_000, transactions=True).run()
 

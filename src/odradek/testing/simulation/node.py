@@ -262,8 +262,12 @@ class Node:
             # More often than every five minutes, which no simulation lasts.
             self.broker.store.apply_retention(self.loop.now_ms())
         if self._jobs:
-            self._later(JOB_MS, self._jobs.run_next)
+            self._later(JOB_MS, self._run_job)
         self.note_offline()
+
+    def _run_job(self) -> None:
+        if self._jobs:  # after a pause two may be due, for one job
+            self._jobs.run_next()
 
     def _recover(self) -> None:
         """The jobs of the recovery: each takes a while, in which others are served."""
