@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -106,6 +107,13 @@ PLANTED: dict[str, Plant] = {
     "logs served that are being recovered": _serve_what_stands_in,
     "a record lost in recovery": _forget_recovered_records,
 }
+
+
+def test_damage_that_is_served_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("odradek.storage.log.check_batches", lambda *arguments: None)
+    monkeypatch.setattr("odradek.storage.recovery.crc32c", lambda covered: ANY)
+    rotting = (seed for seed in range(20_000, 20_400) if Simulation(seed).rots)
+    assert any(Simulation(seed).run().problems for seed in rotting)
 
 
 @pytest.mark.parametrize("bug", PLANTED)

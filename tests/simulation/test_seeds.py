@@ -32,6 +32,7 @@ FOUND = {
 TRANSACTION_SEEDS = 40
 LOST_STATES_SEEDS = 40
 COMPACTING_SEEDS = 40
+ROTTING_SEEDS = 40
 COMPACTING = {
     "log.cleaner.backoff.ms": "500",
     "log.cleaner.min.cleanable.ratio": "0.01",
@@ -69,6 +70,19 @@ def test_seeds_with_busy_compaction() -> None:
 def test_compaction_beside_transactions_and_pauses() -> None:
     result = Simulation(20033, run_ms=9_000, transactions=True, overrides=COMPACTING).run()
     assert not result.problems, describe(result)
+
+
+@pytest.mark.timeout(300)
+def test_seeds_with_bits_that_flip() -> None:
+    """What is damaged is not served, and nobody else notices: see docs/damage.md."""
+    rotting = [seed for seed in range(20_000, 20_400) if Simulation(seed).rots][:ROTTING_SEEDS]
+    with get_context("spawn").Pool(os.cpu_count()) as pool:
+        results = list(pool.imap_unordered(simulate, rotting))
+    failed = [result for result in results if result.problems]
+    assert not failed, "\n\n".join(map(describe, failed[:3]))
+    lines = [line for result in results for line in result.trace]
+    assert sum("flips a bit" in line for line in lines) > ROTTING_SEEDS // 2
+    assert sum("is offline" in line and "CRC" in line for line in lines) > ROTTING_SEEDS // 4
 
 
 def simulate_transactions(seed: int) -> Result:

@@ -4,6 +4,8 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from odradek.testing.simulation.rot import Rot
+
 if TYPE_CHECKING:
     from odradek.testing.simulation.simulation import Simulation
 
@@ -34,6 +36,10 @@ class Chaos:
             self._kinds = [self._cut_power, self._cut_power, self._cut_power, self._write_back]
         else:
             self._kinds = [kind for kind in every if self._rng.random() < 0.5] or [self._cut_power]
+        self.rot = Rot(world)
+        if self.rot.is_there and not only_power_cuts:
+            others = [kind for kind in self._kinds if kind not in (self._fail_calls, self._fill_disk)]
+            self._kinds = [*others, self.rot.strike]
         self._longest_peace_ms = 600 if only_power_cuts else 2_000
         self._until_ms = dict[str, float]()
         self._failing: tuple[str, ...] = ()
@@ -56,6 +62,7 @@ class Chaos:
         node.disk.short = 0.0
         node.fault = lambda call, path: 0
         node.network.slowness = 3.0
+        self.rot.heal()
 
     def _for_a_while(self, what: str, most_ms: int, undo: Callable[[], None]) -> None:
         loop = self._world.loop

@@ -145,12 +145,12 @@ class Volume:
                     file.write_back(sector)
 
     def flip_bit(self, path: str, position: int, bit: int) -> None:
-        """Rot: one bit of a file is another one from now on, in the cache too."""
+        """Rot: one bit of a file, if it is still there, is another one from now on, in the cache too."""
         node = self.find(path)
-        assert isinstance(node, File)
-        for copy in (node.content, node.durable):
-            if position < len(copy):
-                copy[position] ^= 1 << bit
+        if isinstance(node, File):
+            for copy in (node.content, node.durable):
+                if position < len(copy):
+                    copy[position] ^= 1 << bit
 
     def find(self, path: str) -> File | Folder | None:
         node: File | Folder | None = self.root

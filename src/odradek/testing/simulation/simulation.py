@@ -85,6 +85,11 @@ class Simulation:
         self._chaos = Chaos(self, only_power_cuts=only_power_cuts)
         self._is_over = False
 
+    @property
+    def rots(self) -> bool:
+        """Whether bits flip in this run."""
+        return self._chaos.rot.is_there
+
     def run(self) -> Result:
         """Simulate and judge."""
         watch = _LogWatch(self)
@@ -155,7 +160,7 @@ class Simulation:
         self._chaos.heal()
         if self.node.is_up:
             self.node.note_offline()  # a read may have found it, and no flush came since
-        if self.node.offline:
+        if self.node.offline or self._chaos.rot.partitions:
             # As an operator would, once the disk is sound again.
             self.node.crash(cuts_power=False)
 
@@ -170,7 +175,7 @@ class Simulation:
     def _check_start(self) -> None:
         """No crash alone may damage a partition."""
         for partition, why in self.node.offline.items():
-            if not self.node.had_faults:
+            if not self.node.had_faults and partition not in self._chaos.rot.partitions:
                 self.history.problem(f"{partition} is offline after a start: {why}")
 
     async def _check(self, members: list[GroupMember]) -> None:
