@@ -1,5 +1,8 @@
 """What clients notice of a compaction: latencies at a fixed pace, in turn without one and beside one.
 
+Two of them: until a produce request with acks=1 is answered, which waits for the event loop and for no disk,
+and until a consumer has the record, which waits for a flush, too.
+
 For each run there are two fresh topics of 1.3 GB, whose policy becomes ``compact`` in turn: one is
 timed with nobody else there, the other is what the window runs beside. A window counts only when the
 compacting process was there from its beginning to its end.
@@ -66,6 +69,9 @@ def prepared(bench: Bench, broker: Broker) -> Iterator[Run]:
             "other_cores": alone["other_cores"],
             "alone_p99_us": alone["p99_us"],
             "p99_growth": beside["p99_us"] / alone["p99_us"],
+            "alone_answer_p99_us": alone["answer_p99_us"],
+            "answer_p99_us": beside["answer_p99_us"],
+            "answer_p99_growth": beside["answer_p99_us"] / alone["answer_p99_us"],
             "compacted_mb_s": compacted_mb_s,
         }
 

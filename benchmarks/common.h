@@ -63,19 +63,20 @@ static void write_i64(uint8_t *bytes, int64_t value) {
 
 /* ---- latency histogram: 64 steps per power of two, so a percentile is at most 1.6 % too high ---- */
 
-static uint64_t histogram[HISTOGRAM_BUCKETS];
-static uint64_t histogram_count;
-static double histogram_sum_ns;
-static uint64_t histogram_max_ns;
+struct histogram {
+    uint64_t buckets[HISTOGRAM_BUCKETS];
+    uint64_t count;
+    double sum_ns;
+    uint64_t max_ns;
+};
 
-static void histogram_reset(void) {
-    memset(histogram, 0, sizeof histogram);
-    histogram_count = 0;
-    histogram_sum_ns = 0;
-    histogram_max_ns = 0;
+static struct histogram latencies; /* what every run measures */
+
+static void histogram_reset(struct histogram *histogram) {
+    memset(histogram, 0, sizeof *histogram);
 }
 
-static void histogram_add(int64_t elapsed_ns) {
+static void histogram_add(struct histogram *histogram, int64_t elapsed_ns) {
     uint64_t value = elapsed_ns < 0 ? 0 : (uint64_t)elapsed_ns;
     unsigned bucket = (unsigned)value;
     if (value >= 64) {
@@ -84,11 +85,11 @@ static void histogram_add(int64_t elapsed_ns) {
     }
     if (bucket >= HISTOGRAM_BUCKETS)
         bucket = HISTOGRAM_BUCKETS - 1;
-    histogram[bucket]++;
-    histogram_count++;
-    histogram_sum_ns += (double)value;
-    if (value > histogram_max_ns)
-        histogram_max_ns = value;
+    histogram->buckets[bucket]++;
+    histogram->count++;
+    histogram->sum_ns += (double)value;
+    if (value > histogram->max_ns)
+        histogram->max_ns = value;
 }
 
 static double bucket_upper_us(unsigned bucket) {
@@ -98,23 +99,24 @@ static double bucket_upper_us(unsigned bucket) {
     return (double)((uint64_t)(bucket - shift * 64 + 1) << shift) / 1000.0;
 }
 
-static double percentile_us(double fraction) {
-    uint64_t wanted = (uint64_t)(fraction * (double)histogram_count);
+static double percentile_us(const struct histogram *histogram, double fraction) {
+    uint64_t wanted = (uint64_t)(fraction * (double)histogram->count);
     uint64_t seen = 0;
     for (unsigned bucket = 0; bucket < HISTOGRAM_BUCKETS; bucket++) {
-        seen += histogram[bucket];
+        seen += histogram->buckets[bucket];
         if (seen > wanted)
             return bucket_upper_us(bucket);
     }
-    return (double)histogram_max_ns / 1000.0;
+    return (double)histogram->max_ns / 1000.0;
 }
 
-static void print_latency(void) {
-    printf("\"latency_us\": {\"count\": %llu, \"mean\": %.1f, \"p50\": %.1f, \"p90\": %.1f, \"p99\": %.1f, "
+static void print_latency(const char *name, const struct histogram *histogram) {
+    printf("\"%s\": {\"count\": %llu, \"mean\": %.1f, \"p50\": %.1f, \"p90\": %.1f, \"p99\": %.1f, "
            "\"p99_9\": %.1f, \"max\": %.1f}",
-           (unsigned long long)histogram_count,
-           histogram_count ? histogram_sum_ns / (double)histogram_count / 1000.0 : 0.0, percentile_us(0.5),
-           percentile_us(0.9), percentile_us(0.99), percentile_us(0.999), (double)histogram_max_ns / 1000.0);
+           name, (unsigned long long)histogram->count,
+           histogram->count ? histogram->sum_ns / (double)histogram->count / 1000.0 : 0.0,
+           percentile_us(histogram, 0.5), percentile_us(histogram, 0.9), percentile_us(histogram, 0.99),
+           percentile_us(histogram, 0.999), (double)histogram->max_ns / 1000.0);
 }
 
 /* ---- CPU time ---- */

@@ -9,7 +9,7 @@
  * it sends exactly that many requests instead, to fill a topic.
  * `latency` sends frame 0 (a produce request) RATE times a second on one connection, follows the partition with
  * frame 1 (a fetch that long-polls) on another, and measures from the time a record was due to be sent until it is
- * read. A late sender therefore counts against the broker that made it late.
+ * read, and until the produce request is answered. A late sender therefore counts against the broker that made it late.
  *
  * PLAN is written by plan.py; its layout is described there. The answer is one JSON object on stdout. The CPU time of
  * the broker is read from /proc/BROKER_PID/stat (user + system, all threads, reaped children) at both ends of the
@@ -223,7 +223,7 @@ static void send_more(struct connection *connection, unsigned depth, int64_t now
 }
 
 static void finish_answer(struct connection *connection, int64_t now) {
-    histogram_add(now - connection->sent_ns[connection->oldest_correlation % MAX_DEPTH]);
+    histogram_add(&latencies, now - connection->sent_ns[connection->oldest_correlation % MAX_DEPTH]);
     connection->oldest_correlation++;
     connection->in_flight--;
     total_in_flight--;
@@ -335,7 +335,7 @@ static int run_load(int argc, char **argv) {
         if (opened == 0) {
             if (max_requests > 0 || (double)(now - start) >= warmup_s * 1e9) {
                 if (max_requests <= 0) {
-                    histogram_reset();
+                    histogram_reset(&latencies);
                     answered = answered_bytes = 0;
                 }
                 broker_cpu = process_cpu_s(pid);
@@ -361,7 +361,7 @@ static int run_load(int argc, char **argv) {
            "\"generator_cpu_s\": %.3f, \"machine_cpu_s\": %.3f, \"stopped_by\": \"%s\", ",
            (unsigned long long)answered, (unsigned long long)answered_bytes, (double)(closed - opened) / 1e9,
            broker_cpu, generator_cpu, machine_cpu, stopped_by);
-    print_latency();
+    print_latency("latency_us", &latencies);
     printf("}\n");
 
     sending = 0;
@@ -442,11 +442,13 @@ static int64_t take_records(const struct frame *frame, const uint8_t *body, uint
             break;
         for (; next_offset <= last; next_offset++)
             if (due_ns[next_offset] != 0)
-                histogram_add(now - due_ns[next_offset]);
+                histogram_add(&latencies, now - due_ns[next_offset]);
         position += batch;
     }
     return next_offset;
 }
+
+static struct histogram answers; /* to produce requests; with acks=1 they wait for the broker's threads, and no sync */
 
 static int run_latency(int argc, char **argv) {
     if (argc != 8)
@@ -507,6 +509,8 @@ static int run_latency(int argc, char **argv) {
             } else if (events[i].data.fd == producer.socket) {
                 for (size = receive_answer(&producer); size > 0; size = receive_answer(&producer)) {
                     check_answer(produce, producer.buffer + 4, size, producer.correlation);
+                    if (due_ns[producer.correlation] != 0)
+                        histogram_add(&answers, now_ns() - due_ns[producer.correlation]);
                     drop_answer(&producer, size);
                 }
             } else {
@@ -529,7 +533,9 @@ static int run_latency(int argc, char **argv) {
            (long long)(total - warmup), (long long)(total - warmup) * produce->payload_bytes,
            (double)(closed - opened) / 1e9, process_cpu_s(pid) - broker_cpu, own_cpu_s() - generator_cpu,
            machine_cpu_s() - machine_cpu);
-    print_latency();
+    print_latency("latency_us", &latencies);
+    printf(", ");
+    print_latency("answer_us", &answers);
     printf("}\n");
     return 0;
 }

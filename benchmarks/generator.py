@@ -35,6 +35,10 @@ class Measurement:
     p99_us: float
     p99_9_us: float
     max_us: float
+    answer_p50_us: float
+    answer_p99_us: float
+    answer_p99_9_us: float
+    """Until a produce request is answered, where ``latency`` is about consumers."""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -47,6 +51,9 @@ class Measurement:
             "p99_us": self.p99_us,
             "p99_9_us": self.p99_9_us,
             "max_us": self.max_us,
+            "answer_p50_us": self.answer_p50_us,
+            "answer_p99_us": self.answer_p99_us,
+            "answer_p99_9_us": self.answer_p99_9_us,
             "broker_cores": self.broker_cpu_s / self.seconds,
             "generator_cores": self.generator_cpu_s / self.seconds,
             "other_cores": (self.machine_cpu_s - self.broker_cpu_s - self.generator_cpu_s) / self.seconds,
@@ -157,6 +164,7 @@ class Generator:
             raise GeneratorError(errors.strip() or f"exit status {process.returncode}")
         answer = json.loads(output)
         latency = answer["latency_us"]
+        answers = answer.get("answer_us", latency)
         return Measurement(
             requests=answer["requests"],
             bytes=answer["bytes"],
@@ -168,4 +176,7 @@ class Generator:
             p99_us=latency["p99"],
             p99_9_us=latency["p99_9"],
             max_us=latency["max"],
+            answer_p50_us=answers["p50"],
+            answer_p99_us=answers["p99"],
+            answer_p99_9_us=answers["p99_9"],
         )

@@ -236,7 +236,7 @@ static void finish_stage(struct producer *producer) {
         begin_stage(producer, producer->stage_end);
         return;
     }
-    histogram_add(now_ns() - producer->began_ns);
+    histogram_add(&latencies, now_ns() - producer->began_ns);
     transactions++;
     for (unsigned r = 0; r < producer->request_count; r++)
         transaction_bytes += producer->requests[r].payload_bytes;
@@ -340,7 +340,7 @@ int main(int argc, char **argv) {
             if (producers[p].retry_ns != 0 && producers[p].retry_ns <= now)
                 send_stage(&producers[p]);
         if (opened == 0 && (double)(now - start) >= warmup_s * 1e9) {
-            histogram_reset();
+            histogram_reset(&latencies);
             transactions = transaction_bytes = retries = 0;
             broker_cpu = process_cpu_s(pid);
             generator_cpu = own_cpu_s();
@@ -356,7 +356,7 @@ int main(int argc, char **argv) {
            (unsigned long long)transactions, (unsigned long long)transaction_bytes, (double)(closed - opened) / 1e9,
            process_cpu_s(pid) - broker_cpu, own_cpu_s() - generator_cpu, machine_cpu_s() - machine_cpu,
            (unsigned long long)retries);
-    print_latency();
+    print_latency("latency_us", &latencies);
     printf("}\n");
     return 0;
 }

@@ -15,7 +15,7 @@ import pytest
 from odradek.core.errors import DamageError
 from odradek.server import worker as worker_module
 from odradek.server.worker import Worker
-from odradek.server.worker_process import Pace
+from odradek.server.worker_process import AUTOGROUP, SLICE_NS, Pace
 from odradek.storage import jobs
 from odradek.storage.disk import Disk
 from odradek.storage.jobs import Job, JobFailedError, JobStoppedError, Meter, Outcome, Submitted, ignore_part
@@ -40,6 +40,11 @@ def play(disk: Disk, argument: tuple[str, object], meter: Meter) -> object:
         os.kill(os.getpid(), signal.SIGKILL)
     if word == "nice":
         return os.nice(0)
+    if word == "slice":
+        details = Path("/proc/self/sched").read_text()
+        return details.split("se.slice")[1].split()[1] if "se.slice" in details else ""
+    if word == "session":
+        return Path(AUTOGROUP).read_text()
     if word == "file":
         assert isinstance(value, int)
         return os.fstat(value).st_ino
@@ -102,6 +107,27 @@ def test_a_process_that_dies_is_a_failed_job() -> None:
 def test_only_urgent_jobs_have_the_brokers_priority() -> None:
     assert asyncio.run(one(("nice", None))).result == 19
     assert asyncio.run(one(("nice", None), is_urgent=True)).result == os.nice(0)
+
+
+@pytest.mark.skipif(not os.path.exists(AUTOGROUP), reason="sessions have no priority here")
+def test_nor_has_the_session_of_others_any() -> None:
+    own = Path(AUTOGROUP).read_text()
+    assert asyncio.run(one(("session", None))).result.split()[1:] == ["nice", "19"]
+    assert asyncio.run(one(("session", None), is_urgent=True)).result.split()[1:] == ["nice", "0"]
+    assert Path(AUTOGROUP).read_text() == own
+
+
+def _has_turns_to_choose() -> bool:
+    """Linux 6.12 or later, on a processor that we know."""
+    release = os.uname().release.split(".")
+    is_new = sys.platform == "linux" and (int(release[0]), int(release[1])) >= (6, 12)
+    return is_new and os.uname().machine in ("x86_64", "aarch64")
+
+
+@pytest.mark.skipif(not _has_turns_to_choose(), reason="the kernel gives out turns as it likes")
+def test_who_wakes_up_need_not_wait_for_the_end_of_a_turn() -> None:
+    chosen = asyncio.run(one(("slice", None))).result
+    assert chosen in (str(SLICE_NS), ""), "or a kernel that does not tell"
 
 
 async def _endless(
