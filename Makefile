@@ -31,11 +31,12 @@ check: $(BIN)/.dev
 test: check
 	$(BIN)/pytest tests --ignore tests/unit
 
-# SEEDS=5000-5999, or SEEDS=7000- for ever; JOBS at a time
+# SEEDS=5000-5999, or SEEDS=7000- for ever; JOBS at a time; OPTIONS=--transactions and others
 SEEDS ?= 1000-1999
+OPTIONS ?=
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 soak-simulation: $(BIN)/.dev
-	$(BIN)/python -m odradek.testing.simulation $(SEEDS) --jobs $(JOBS)
+	$(BIN)/python -m odradek.testing.simulation $(SEEDS) --jobs $(JOBS) $(OPTIONS)
 
 # SECONDS=3600; SEED of the first minute. ODRADEK_FAULTS_BROKER=kafka: on Apache Kafka
 SECONDS ?= 600

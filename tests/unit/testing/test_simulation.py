@@ -3,12 +3,15 @@
 import random
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from odradek.core.ids import new_id
 from odradek.storage.disk import LockHeldError, write_all
 from odradek.testing import Simulation
+from odradek.testing.simulation.__main__ import describe
 from odradek.testing.simulation.disk import SECTOR, PowerCut, SimulatedDisk, Volume
 from odradek.testing.simulation.history import Entry, History, TopicPromise, parse_value, value_of
 
@@ -38,6 +41,16 @@ def test_a_run_replays_exactly_in_another_process() -> None:
         )
         digests.add(run.stdout.strip())
     assert digests == {Simulation(7, run_ms=2_000).run().digest}
+
+
+def test_the_command_that_is_shown_with_a_failing_seed_runs_it_again(tmp_path: Path) -> None:
+    keys = {"log.roll.ms": "700", "log.cleaner.backoff.ms": "500"}
+    options: dict[str, Any] = {"overrides": keys, "transactions": True, "only_power_cuts": True}
+    result = Simulation(7, run_ms=900, **options).run()
+    _, _, command = describe(result).splitlines()[-1].partition("replay: python ")
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    subprocess.run([sys.executable, *command.split()], cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "trace.txt").read_text().splitlines() == result.trace
 
 
 class TestDisk:

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
+from typing import Any
 
-from odradek.testing.simulation.simulation import Result, Simulation
+from odradek.testing.simulation.simulation import RUN_MS, Result, Simulation
 
 _LINES_SHOWN = 60
 _BLOCK = 200
@@ -20,16 +21,26 @@ def main() -> int:
     parser.add_argument("seeds", nargs="+", help="a seed, FIRST-LAST, or FIRST- without end")
     parser.add_argument("-j", "--jobs", type=int, default=1, help="how many run at a time")
     parser.add_argument("--transactions", action="store_true", help="with transactional producers, too")
+    parser.add_argument("--only-power-cuts", action="store_true", help="no other harm, and more often")
+    parser.add_argument("--run-ms", type=int, default=RUN_MS, help="how long there is harm, simulated time")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a broker's key")
     parser.add_argument("-t", "--trace", type=Path, help="write the whole trace of a run to this file")
     options = parser.parse_args()
     seeds = itertools.chain.from_iterable(map(_range, options.seeds))
     began = time.monotonic()
+    run = partial(
+        _run,
+        run_ms=options.run_ms,
+        overrides=dict(text.split("=", 1) for text in options.set),
+        transactions=options.transactions,
+        only_power_cuts=options.only_power_cuts,
+    )
     failed = done = 0
     totals: dict[str, int] = {}
     with Pool(options.jobs) as pool:
         # In blocks, as a pool takes in all that it is given, and seeds may have no end.
         while block := list(itertools.islice(seeds, _BLOCK)):
-            for result in pool.imap_unordered(partial(_run, transactions=options.transactions), block):
+            for result in pool.imap_unordered(run, block):
                 done += 1
                 for what, number in result.counts.items():
                     totals[what] = totals.get(what, 0) + number
@@ -47,7 +58,8 @@ def describe(result: Result) -> str:
     """What went wrong, the end of the trace, and how to see it again."""
     lines = [f"seed {result.seed} failed:", *(f"  {problem}" for problem in result.problems)]
     lines += [f"| {line}" for line in result.trace[-_LINES_SHOWN:]]
-    lines.append(f"replay: python -m odradek.testing.simulation {result.seed} --trace trace.txt")
+    command = " ".join(["python -m odradek.testing.simulation", str(result.seed), *result.options])
+    lines.append(f"replay: {command} --trace trace.txt")
     return "\n".join(lines)
 
 
@@ -55,8 +67,8 @@ def _summary(totals: dict[str, int]) -> str:
     return ", ".join(f"{number:,} {what}" for what, number in sorted(totals.items()))
 
 
-def _run(seed: int, *, transactions: bool) -> Result:
-    return Simulation(seed, transactions=transactions).run()
+def _run(seed: int, **options: Any) -> Result:
+    return Simulation(seed, **options).run()
 
 
 def _range(text: str) -> Iterable[int]:

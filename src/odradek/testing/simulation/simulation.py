@@ -26,9 +26,11 @@ HEAL_MS = 60_000
 
 
 class Result(NamedTuple):
-    """What came of a run. ``digest`` is the same for every run of one seed on one version of the code."""
+    """What came of a run. ``digest`` is the same for every run of one seed on one version of the code;
+    ``options`` are those of the command that runs it again."""
 
     seed: int
+    options: list[str]
     problems: list[str]
     digest: str
     counts: Mapping[str, int]
@@ -53,6 +55,7 @@ class Simulation:
         only_power_cuts: bool = False,
     ) -> None:
         self.seed = seed
+        self._options = _as_options(run_ms, overrides or {}, transactions, only_power_cuts)
         self.rng = random.Random(seed)
         self.loop = Loop()
         self.trace = Trace(self.loop)
@@ -106,7 +109,8 @@ class Simulation:
             "power cuts": self.history.power_cuts,
             "crashes in recovery": self.node.crashes_in_recovery,
         }
-        return Result(self.seed, self.history.problems, self.trace.digest(), counts, list(self.trace.lines))
+        lines = list(self.trace.lines)
+        return Result(self.seed, self._options, self.history.problems, self.trace.digest(), counts, lines)
 
     def _run(self) -> None:
         self._supervise()
@@ -223,6 +227,16 @@ class Simulation:
                 self.history.problem(f"{topic.name}-{partition}: nothing to read at {position} of {end}")
                 return
         self.history.check_log((topic.topic_id, partition), start, log, self.loop.now_ms())
+
+
+def _as_options(
+    run_ms: int, overrides: Mapping[str, str], transactions: bool, only_power_cuts: bool
+) -> list[str]:
+    """What of a run is not as it is without any option, as ``__main__`` takes it."""
+    options = [f"--run-ms {run_ms}"] if run_ms != RUN_MS else []
+    options += [f"--set {name}={value}" for name, value in overrides.items()]
+    options += ["--transactions"] if transactions else []
+    return options + (["--only-power-cuts"] if only_power_cuts else [])
 
 
 class _LogWatch(logging.Handler):
