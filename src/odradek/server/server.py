@@ -63,6 +63,7 @@ class Server:
         self._listeners: dict[Listener, asyncio.Server] = {}
         self._reopening: asyncio.Task[None] | None = None
         self._flusher = Flusher(loop, self._flushed)
+        self.turns = self._flusher.turns
         self._flush_in_flight = False
         self._is_stopping = False
         self.flush_seconds = self._flusher.seconds
@@ -83,7 +84,7 @@ class Server:
             loop, max(broker.config.log_cleaner_threads, 1), in_processes=uses_processes, after=self.settle
         )
         broker.cleaner.jobs = self._cleaner_worker
-        self._cold_reader = ColdReader(loop, broker.store.volume.disk, self._flusher.turns, after=self.settle)
+        self._cold_reader = ColdReader(loop, broker.store.volume.disk, self.turns, after=self.settle)
         broker.loader = self._cold_reader
         self._scrub_worker = Worker(loop, in_processes=uses_processes, after=self.settle)
         broker.scrubber.jobs = self._scrub_worker
@@ -308,7 +309,7 @@ class Server:
             self.broker.finish_flush(last)
         self.settle()
         for connection in list(self._connections):
-            connection.transport.close()
+            connection.end()
         await asyncio.sleep(0)
 
 

@@ -2,7 +2,7 @@
 
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from odradek.broker.requests import Answer, Close, Session, Wait
 from odradek.server.buffers import BufferPool
-from odradek.server.connection import MAX_OUTSTANDING, Connection
+from odradek.server.connection import MAX_OUTSTANDING, SLICE_BYTES, Connection
 from odradek.server.memory import RequestMemory
 
 
@@ -75,6 +75,8 @@ class FakeServer:
         self.now_ms = 0
         self.max_frame_bytes = 1_000_000
         self.memory = RequestMemory(-1)
+        self.turns = SimpleNamespace(is_quiet=True)
+        self.soon: list[Callable[[], None]] | None = None
 
     def opened(self, connection: Connection) -> None:
         pass
@@ -91,7 +93,10 @@ class FakeServer:
     settle_soon = settle
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        callback()
+        if self.soon is None:
+            callback()
+        else:
+            self.soon.append(callback)
 
 
 def connect(
@@ -254,15 +259,18 @@ def test_answers_that_nobody_reads_are_not_collected() -> None:
     assert not transport.is_reading
 
 
-@settings(max_examples=30, deadline=None)
-@given(sizes=st.lists(st.integers(1, 300_000), min_size=1, max_size=6))
-def test_what_the_socket_does_not_take_at_once_goes_to_the_transport(sizes: list[int]) -> None:
+@settings(max_examples=60, deadline=None)
+@given(sizes=st.lists(st.integers(1, 300_000), min_size=1, max_size=6), is_quiet=st.booleans())
+def test_what_the_socket_does_not_take_at_once_goes_to_the_transport(
+    sizes: list[int], is_quiet: bool
+) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setblocking(False)
         theirs.setblocking(False)
         bodies = [bytes([65 + index]) * size for index, size in enumerate(sizes)]
-        connection, transport, _ = connect(lambda view, session: [b"<", bytes(view), b">"], ours)
+        connection, transport, server = connect(lambda view, session: [b"<", bytes(view), b">"], ours)
+        server.turns.is_quiet = is_quiet
         receive(connection, b"".join(map(frame, bodies)))
         arrived = b""
         try:
@@ -271,6 +279,103 @@ def test_what_the_socket_does_not_take_at_once_goes_to_the_transport(sizes: list
         except BlockingIOError:
             pass
         assert arrived + transport.written == b"".join(b"<" + body + b">" for body in bodies)
+
+
+@pytest.fixture
+def sliced() -> Iterator[tuple[Connection, FakeTransport, FakeServer, socket.socket]]:
+    """A connection that answers with 300,000 bytes of what it was asked, beside flushes."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_000_000)
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        connection, transport, server = connect(lambda view, session: [bytes(view) * 300_000], ours)
+        server.turns.is_quiet = False
+        server.soon = []
+        if ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) < 400_000:
+            pytest.skip("this system has no room for a slice in a socket")
+        yield connection, transport, server, theirs
+
+
+Sliced = tuple[Connection, FakeTransport, FakeServer, socket.socket]
+
+
+def run_soon(server: FakeServer) -> int:
+    """Runs what is due; how much that was."""
+    due, server.soon = server.soon or [], []
+    for callback in due:
+        callback()
+    return len(due)
+
+
+def test_beside_flushes_a_long_answer_goes_out_in_slices(sliced: Sliced) -> None:
+    connection, transport, server, theirs = sliced
+    receive(connection, frame(b"a") + frame(b"b"))
+    assert len(theirs.recv(1 << 20)) == SLICE_BYTES
+    with pytest.raises(BlockingIOError):
+        theirs.recv(1)
+    receive(connection, frame(b"c"))
+    assert not transport.is_reading, "no more requests are handled before the peer has its answers"
+    arrived = b""
+    rounds = 0
+    while run_soon(server):
+        rounds += 1
+        arrived += theirs.recv(1 << 20)
+    assert rounds >= 6
+    assert arrived == (b"a" * 300_000 + b"b" * 300_000 + b"c" * 300_000)[SLICE_BYTES:]
+    assert transport.is_reading
+    assert transport.written == b""
+
+
+def test_an_answer_behind_slices_keeps_its_place(sliced: Sliced) -> None:
+    connection, _, server, theirs = sliced
+    receive(connection, frame(b"a"))
+    connection._write([[b"later"]])
+    arrived = theirs.recv(1 << 20)
+    while run_soon(server):
+        arrived += theirs.recv(1 << 20)
+    assert arrived == b"a" * 300_000 + b"later"
+
+
+def test_slices_are_sent_before_the_connection_ends(sliced: Sliced) -> None:
+    connection, transport, server, theirs = sliced
+    receive(connection, frame(b"a"))
+    connection.close("for a reason")
+    assert transport.is_closed
+    assert theirs.recv(1 << 20) + transport.written == b"a" * 300_000
+    assert run_soon(server) == 1, "which finds nothing more to do"
+
+
+def test_slices_that_the_socket_does_not_take_go_to_the_transport(sliced: Sliced) -> None:
+    connection, transport, server, theirs = sliced
+    paused = []
+
+    def writelines(parts: list[bytes]) -> None:
+        transport.written += b"".join(parts)
+        if paused:
+            connection.pause_writing()
+
+    transport.writelines = writelines  # type: ignore[method-assign]
+    for pauses in (False, True):
+        paused[:] = [True] if pauses else []
+        receive(connection, frame(b"a"))
+        connection._socket_fd, fd = -1, connection._socket_fd  # a descriptor that takes nothing
+        run_soon(server)
+        connection._socket_fd = fd
+        assert theirs.recv(1 << 20) + transport.written == b"a" * 300_000
+        assert bool(connection._held) == pauses, "what the transport says counts"
+        transport.written = b""
+
+
+def test_slices_of_a_lost_connection_are_forgotten(sliced: Sliced) -> None:
+    connection, transport, server, theirs = sliced
+    receive(connection, frame(b"a"))
+    theirs.recv(1 << 20)
+    connection.connection_lost(None)
+    run_soon(server)
+    assert transport.written == b""
+    with pytest.raises(BlockingIOError):
+        theirs.recv(1)
 
 
 def test_a_closing_transport_s_descriptor_is_left_alone() -> None:
