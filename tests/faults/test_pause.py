@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.faults.checker import problems_of
@@ -19,7 +20,8 @@ pytestmark = [pytest.mark.clients, pytest.mark.slow]
 
 TIMEOUT_MS = 4_000
 PAUSE_S = 11
-"""Longer than sockets, requests and group sessions wait."""
+"""Longer than sockets, requests, group sessions, transactions and idle connections wait."""
+TRANSACTION_TIMEOUT_MS = 5_000
 PAUSES = 3
 
 
@@ -35,7 +37,7 @@ class ImpatientLoad(ConfluentLoad):
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[BrokerProcess]:
-    settings = {"group.initial.rebalance.delay.ms": "0"}
+    settings = {"group.initial.rebalance.delay.ms": "0", "connections.max.idle.ms": "8000"}
     broker = BrokerProcess(tmp_path / "data", settings).start()
     yield broker
     broker.kill()
@@ -70,3 +72,53 @@ def test_a_broker_that_is_stopped_for_a_while_takes_nothing_back(broker: BrokerP
     kept = committed_offsets(broker.bootstrap, 2)
     assert all(kept[partition] >= offset for partition, offset in committed.items())
     assert follower.committed, "the group never came back"
+
+
+def transactional(broker: BrokerProcess) -> Producer:
+    producer = Producer(
+        {
+            "bootstrap.servers": broker.bootstrap,
+            "transactional.id": "t",
+            "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+            "socket.timeout.ms": TIMEOUT_MS,
+        }
+    )
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    return producer
+
+
+def committed_values(broker: BrokerProcess, count: int) -> list[bytes]:
+    """The first ``count`` committed records of partition 0."""
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "reader"})
+    consumer.assign([TopicPartition(TOPIC, 0, 0)])
+    try:
+        return [message.value() for message in consumer.consume(count, 60) if not message.error()]
+    finally:
+        consumer.close()
+
+
+@pytest.mark.timeout(180)
+def test_a_transaction_that_a_pause_outlives_is_there_whole_or_not_at_all(broker: BrokerProcess) -> None:
+    """Who comes first after the pause, the client's commit or the coordinator's timeout, decides."""
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC].result(10)
+    outlived = transactional(broker)
+    for value in (b"first", b"second"):
+        outlived.produce(TOPIC, value, partition=0)
+    assert outlived.flush(30) == 0
+    os.kill(broker.pid, signal.SIGSTOP)
+    time.sleep(PAUSE_S)
+    os.kill(broker.pid, signal.SIGCONT)
+    refusal: Any = None
+    try:
+        outlived.commit_transaction(60)
+    except KafkaException as error:
+        refusal = error.args[0]
+    assert refusal is None or not refusal.retriable()
+    expected = [b"first", b"second"] if refusal is None else []
+    successor = transactional(broker)
+    successor.produce(TOPIC, b"third", partition=0)
+    successor.commit_transaction(60)
+    expected.append(b"third")
+    assert committed_values(broker, len(expected)) == expected
