@@ -13,7 +13,7 @@ from contextlib import contextmanager
 QUIET_S = 0.1
 """When the last flush is so long ago, nobody is in the way of one."""
 LONGEST_WAIT_S = 0.001
-"""A piece begins after so long, whatever the disk is doing: at the least 200 MB/s of 256 KiB pieces."""
+"""A piece begins after so long, whatever the disk is doing: at the least 400 MB/s of 512 KiB pieces."""
 
 
 class FlushFirst:

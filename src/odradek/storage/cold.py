@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FRESH_BYTES = 16 * 1024 * 1024
 """What lies so near to the end of the active segment counts as cached: it was written a moment ago."""
-PIECE_BYTES = 256 * 1024
+PIECE_BYTES = 512 * 1024
 """So much is read at once."""
 _WALK_BYTES = 8 * 1024
 """About so much is looked at behind an index entry to find a batch."""
