@@ -302,8 +302,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _send_slice(self) -> None:
         """Sends the next slice; one more when others had their turn."""
-        if not self._slices:
-            return  # left to the transport meanwhile, or lost with the connection
+        if not self._slices or self.transport.is_closing():
+            return  # left to the transport meanwhile, or the connection is lost
         slice_ = _first(self._slices, SLICE_BYTES)
         try:
             sent = os.writev(self._socket_fd, slice_)

@@ -367,6 +367,18 @@ def test_slices_that_the_socket_does_not_take_go_to_the_transport(sliced: Sliced
         transport.written = b""
 
 
+def test_slices_stop_where_the_transport_is_closing(sliced: Sliced) -> None:
+    """Its descriptor may be somebody else's already."""
+    connection, transport, server, theirs = sliced
+    receive(connection, frame(b"a"))
+    theirs.recv(1 << 20)
+    transport.is_closed = True
+    assert run_soon(server) == 1
+    assert not server.soon
+    with pytest.raises(BlockingIOError):
+        theirs.recv(1)
+
+
 def test_slices_of_a_lost_connection_are_forgotten(sliced: Sliced) -> None:
     connection, transport, server, theirs = sliced
     receive(connection, frame(b"a"))
