@@ -288,7 +288,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._socket_fd >= 0 and not transport.get_write_buffer_size() and not transport.is_closing():
             if size > SLICE_BYTES and not self._server.turns.is_quiet:
                 self._slices = out
-                self._held |= _PEER_IS_SLOW  # until it has this
+                self.pause_writing()  # until the peer has this
                 self._send_slice()
                 return
             try:
@@ -311,7 +311,7 @@ class Connection(asyncio.BufferedProtocol):
             sent = 0
         self._slices = _behind(self._slices, sent)
         if not self._slices:
-            self._let_go(_PEER_IS_SLOW)
+            self.resume_writing()
         elif sent < SLICE_BYTES:
             self._leave_to_the_transport()
         else:
@@ -322,7 +322,7 @@ class Connection(asyncio.BufferedProtocol):
         self._held &= ~_PEER_IS_SLOW  # what the transport says counts from here on
         self.transport.writelines(slices)
         if not self._held & _PEER_IS_SLOW:
-            self._let_go(_PEER_IS_SLOW)
+            self.resume_writing()
 
     def end(self) -> None:
         """Closes the connection when everything is sent."""

@@ -5,21 +5,17 @@ else. So a reader that may come again asks ``Log.read`` for cached bytes only; :
 what is missing. Consumers at the end of a log, whose bytes were just written, are not asked about.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from odradek.core.errors import OdradekError
 from odradek.storage import names
 from odradek.storage.disk import Disk
-
-if TYPE_CHECKING:
-    from odradek.storage.segment import Segment
+from odradek.storage.segment import WALK_BYTES, Segment
 
 FRESH_BYTES = 16 * 1024 * 1024
 """What lies so near to the end of the active segment counts as cached: it was written a moment ago."""
 PIECE_BYTES = 512 * 1024
 """So much is read at once."""
-_WALK_BYTES = 8 * 1024
-"""About so much is looked at behind an index entry to find a batch."""
 
 
 class ColdRange(NamedTuple):
@@ -38,12 +34,12 @@ class ColdReadError(OdradekError):
         self.missing = missing
 
 
-def is_fresh(segment: "Segment", position: int) -> bool:
+def is_fresh(segment: Segment, position: int) -> bool:
     """Whether what lies from ``position`` on was written a moment ago."""
     return segment.is_active and segment.size - position <= FRESH_BYTES
 
 
-def check_cached(segment: "Segment", start: int, end: int) -> None:
+def check_cached(segment: Segment, start: int, end: int) -> None:
     """Raises :class:`ColdReadError` unless the bytes from ``start`` to ``end`` are in memory."""
     if start >= end or is_fresh(segment, start):
         return
@@ -51,7 +47,7 @@ def check_cached(segment: "Segment", start: int, end: int) -> None:
         raise ColdReadError(ColdRange(segment.path(), start, end))
 
 
-def check_cached_place(segment: "Segment", offset: int) -> None:
+def check_cached_place(segment: Segment, offset: int) -> None:
     """Raises :class:`ColdReadError` when ``Segment.locate`` would have to wait for the disk."""
     disk = segment.disk
     if not segment.is_offset_index_loaded:
@@ -65,7 +61,7 @@ def check_cached_place(segment: "Segment", offset: int) -> None:
                 disk.close(fd)
     entry = segment.offset_index.lookup(offset)
     position = entry[1] if entry is not None else 0
-    check_cached(segment, position, min(position + _WALK_BYTES, segment.size))
+    check_cached(segment, position, min(position + WALK_BYTES, segment.size))
 
 
 def load(disk: Disk, wanted: ColdRange) -> None:

@@ -21,7 +21,7 @@ ROOM_FROM_BYTES = 1024 * 1024
 one, cost no more disk than they hold."""
 UNKNOWN_TIMESTAMP = -2
 _CLOSED = -1
-_WALK_BYTES = 8 * 1024
+WALK_BYTES = 8 * 1024
 _FIRST_WALK_BYTES = 512
 _COPY_BYTES = 1024 * 1024
 _FEW_BATCHES = 4
@@ -379,7 +379,7 @@ class Segment:
             if position - start + PREFIX.size > len(chunk):
                 # small batches are read many at a time, of large ones the headers only
                 if chunk:
-                    ahead = _WALK_BYTES if position - start <= len(chunk) else HEADER_SIZE
+                    ahead = WALK_BYTES if position - start <= len(chunk) else HEADER_SIZE
                 start = position
                 chunk = self.read(position, min(ahead, end - position))
             base_offset, length, magic, delta = unpack(chunk, position - start)
