@@ -16,7 +16,8 @@ from odradek.storage import names
 from odradek.storage.checkpoints import decode_offsets, decode_partition_metadata
 from odradek.storage.config import LogConfig
 from odradek.storage.disk import Disk, LockHeldError, write_all
-from odradek.storage.loading import UNKNOWN_OFFSET, Found, load_log
+from odradek.storage.flush_journal import read_facts
+from odradek.storage.loading import UNKNOWN_OFFSET, Found, load_log, noted_flush
 from odradek.storage.log import Log
 from odradek.storage.store import LogStore
 
@@ -68,6 +69,8 @@ class ForeignFolder:
         self.is_clean = self.disk.exists(f"{self.folder}/{names.CLEAN_SHUTDOWN}")
         points = self._offsets(names.RECOVERY_POINTS)
         starts = self._offsets(names.LOG_STARTS)
+        # Kafka keeps none: there the recovery point is all that is known to have been flushed.
+        flushed = None if self.is_clean else read_facts(self.disk, f"{self.folder}/{names.FLUSHED_OFFSETS}")
         for entry in sorted(self.disk.entries(self.folder)):
             if not entry.is_folder:
                 continue
@@ -76,7 +79,10 @@ class ForeignFolder:
                 self.others.append(entry.name)
                 continue
             found = Found(
-                points.get(partition, UNKNOWN_OFFSET), starts.get(partition, UNKNOWN_OFFSET), self.is_clean
+                points.get(partition, UNKNOWN_OFFSET),
+                starts.get(partition, UNKNOWN_OFFSET),
+                self.is_clean,
+                flushed,
             )
             self.partitions.append(self._partition(partition, f"{self.folder}/{entry.name}", found))
 
@@ -124,6 +130,8 @@ def copy_partition(store: LogStore, foreign: ForeignPartition, config: LogConfig
     unique = store.volume.randomness.randbytes(16).hex()
     draft = f"{store.folder}/{names.deleted_folder_name(foreign.partition, unique)}"
     final = f"{store.folder}/{names.folder_name(foreign.partition)}"
+    noted = noted_flush(foreign.found, foreign.topic_id, foreign.partition)
+    flushed_offset = max(foreign.found.recovery_point, noted)
     disk.make_folder(draft)
     try:
         for entry in disk.entries(foreign.folder):
@@ -132,7 +140,7 @@ def copy_partition(store: LogStore, foreign: ForeignPartition, config: LogConfig
         for entry in sorted(disk.entries(draft)):
             if entry.name.endswith(names.LOG):
                 original = f"{foreign.folder}/{entry.name}"
-                _check_segment(disk, f"{draft}/{entry.name}", original, foreign.found.recovery_point)
+                _check_segment(disk, f"{draft}/{entry.name}", original, flushed_offset)
         disk.sync_folder(draft)
         disk.rename(draft, final)
         disk.sync_folder(store.folder)
@@ -140,9 +148,11 @@ def copy_partition(store: LogStore, foreign: ForeignPartition, config: LogConfig
         disk.remove_folder(draft)
         raise
     log = load_log(store.volume, foreign.partition, config, foreign.found, now_ms)
-    store.logs[foreign.partition] = log
     if log.offline is not None:
+        log.close()
+        disk.remove_folder(final)
         raise log.offline
+    store.logs[foreign.partition] = log
     if not foreign.found.is_clean:
         log.sync_files()
     return log
@@ -168,8 +178,8 @@ def _copy_file(disk: Disk, source: str, target: str) -> None:
         disk.close(reading)
 
 
-def _check_segment(disk: Disk, path: str, original: str, recovery_point: int) -> None:
-    """Raises :class:`DamageError`, of ``original``, for a bad batch below ``recovery_point``: what lies above
+def _check_segment(disk: Disk, path: str, original: str, flushed_offset: int) -> None:
+    """Raises :class:`DamageError`, of ``original``, for a bad batch below ``flushed_offset``: what lies above
     it may be torn."""
     fd = disk.open(path, writable=False)
     try:
@@ -184,7 +194,7 @@ def _check_segment(disk: Disk, path: str, original: str, recovery_point: int) ->
                 end, next_offset = position + header.size, header.next_offset
         except CorruptBatchError as error:
             problem = str(error)
-        if end < size and next_offset < recovery_point:
+        if end < size and next_offset < flushed_offset:
             raise DamageError(original, end, problem)
     finally:
         disk.close(fd)

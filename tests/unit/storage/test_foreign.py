@@ -9,6 +9,7 @@ from odradek.core.errors import DamageError, StartupError
 from odradek.core.ids import TopicId, TopicPartition
 from odradek.records.builder import build_batch
 from odradek.records.record import Record
+from odradek.storage import names
 from odradek.storage.config import LogConfig
 from odradek.storage.disk import SystemDisk
 from odradek.storage.foreign import ForeignFolder, copy_partition
@@ -91,6 +92,33 @@ def test_damage_is_not_copied(tmp_path: Path) -> None:
     folder = ForeignFolder(SystemDisk(), str(tmp_path / "source"))
     store = open_store(tmp_path / "target")
     with pytest.raises(DamageError, match="CRC"):
+        copy_partition(store, folder.partitions[0], LogConfig(), NOW_MS)
+    assert store.logs == {}
+    folder.close()
+    store.close(NOW_MS)
+    assert not [path.name for path in (tmp_path / "target").iterdir() if path.name.startswith("orders")]
+
+
+@pytest.mark.parametrize("harm", ["a flipped bit", "a lost end"])
+def test_damage_below_what_the_flush_journal_tells_is_not_taken_for_a_torn_tail(
+    tmp_path: Path, harm: str
+) -> None:
+    source = open_store(tmp_path / "source")
+    log = source.create(KEY, TOPIC_ID, LogConfig(), NOW_MS)
+    for value in (b"one", b"two", b"three"):
+        log.append(memoryview(build_batch([Record(0, NOW_MS, None, value)])), NOW_MS, leader_epoch=0)
+    source.flush(NOW_MS)
+    source.close(NOW_MS, clean=False)  # killed, with no checkpoint written since
+    segment = tmp_path / "source" / "orders-0" / names.file_name(0, names.LOG)
+    content = bytearray(segment.read_bytes())
+    if harm == "a flipped bit":
+        content[-1] ^= 1
+    else:
+        del content[-len(build_batch([Record(0, NOW_MS, None, b"three")])) :]
+    segment.write_bytes(content)
+    folder = ForeignFolder(SystemDisk(), str(tmp_path / "source"))
+    store = open_store(tmp_path / "target")
+    with pytest.raises(DamageError):
         copy_partition(store, folder.partitions[0], LogConfig(), NOW_MS)
     assert store.logs == {}
     folder.close()
