@@ -50,6 +50,9 @@ DEVIATIONS: dict[str, Deviation] = {
         "as in describe_configs_of_a_topic",
         r".*\.(flush\.messages\.value|min\.insync\.replicas\.source)",
     ),
+    "markers_without_a_producer": Deviation(
+        "a marker for nobody is an INVALID_REQUEST, not an UNKNOWN_SERVER_ERROR", r".*\.error_code"
+    ),
     "invalid_changes": Deviation(
         "an unknown operation is an INVALID_REQUEST, not an UNKNOWN_SERVER_ERROR", r"answer\[[89]\]\[1\]"
     ),

@@ -29,6 +29,8 @@ def handle(
 
 def _describe(broker: "Broker", group_id: str, request: ConsumerGroupDescribeRequest) -> DescribedGroup:
     try:
+        if not group_id:
+            raise ApiError(ErrorCode.INVALID_GROUP_ID)
         shard = broker.groups.runner(group_id).shard
         described = describe_consumer_group(
             group_id, shard.groups.get(group_id), shard.topics, shard.settings

@@ -60,7 +60,10 @@ def handle(
         )
         for topic in results.topics:
             for partition in topic.partitions:
-                write_marker(broker, topic.name, partition.partition_index, marker, told(partition))
+                if asked.producer_id < 0 or asked.producer_epoch < 0:
+                    told(partition)(ErrorCode.INVALID_REQUEST)  # it would end nobody's transaction
+                else:
+                    write_marker(broker, topic.name, partition.partition_index, marker, told(partition))
     return wait
 
 

@@ -130,6 +130,13 @@ def consumer_heartbeats_that_make_no_sense(c: Conversation) -> None:
 
 
 @case
+def describe_a_group_without_a_name(c: Conversation) -> None:
+    ready(c)
+    for version in (0, 1):
+        describe(c, "", c.new_name("nobody"), version=version)
+
+
+@case
 def consumer_heartbeats_in_every_version(c: Conversation) -> None:
     ready(c)
     for version in (0, 1):

@@ -855,6 +855,17 @@ def markers_written_by_an_administrator(c: Conversation) -> None:
     read(c)
 
 
+@case
+def markers_without_a_producer(c: Conversation) -> None:
+    c.create()
+    p = Producer(c)
+    p.init()
+    for version in (1, 2):
+        _write_marker(c, p, version, producer_id=-1)
+        _write_marker(c, p, version, producer_epoch=-1)
+    read(c)
+
+
 def _write_marker(c: Conversation, p: Producer, version: int, partition: int = 0, **options: Any) -> None:
     topics = [
         raw.struct_of(
