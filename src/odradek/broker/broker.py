@@ -426,8 +426,9 @@ class Broker:
         try:
             self.metadata.close()
         finally:
-            if is_clean and "groups" in self.__dict__:
-                self.groups.close()
+            if is_clean:
+                for coordinator in self.coordinators():
+                    coordinator.close()
             self.store.close(self.clock.now_ms(), clean=is_clean)
 
 

@@ -137,6 +137,10 @@ class Shards(Generic[R]):
             runner.unload()
         self._runners.clear()
 
+    def close(self) -> None:
+        """The broker stops cleanly: what is kept back is written."""
+        raise NotImplementedError
+
     # The topic
 
     def ensure_topic(self, then: Callable[[], None]) -> None:

@@ -266,6 +266,10 @@ class Transactions(Shards[TransactionRunner]):
             return
         runner.when_settled(lambda code: told(code) if code else then(verified))
 
+    def close(self) -> None:
+        for runner in self.ready_runners():
+            runner.perform(runner.shard.close())
+
     # What nobody asks for
 
     def _every(self, interval_ms: int, action: Callable[[], None]) -> None:

@@ -314,21 +314,69 @@ def test_a_listing_of_offsets_ends_where_transactions_are_decided(harness: Harne
     assert (latest(0), latest(1)) == (4, 4)
 
 
-def test_the_record_that_closes_a_transaction_waits_for_the_next_flush(harness: Harness) -> None:
-    """Nobody waits for it; who does, hastens it."""
+def state_records(harness: Harness) -> int:
+    """How many records say what became of transactions, in all."""
+    topic = harness.broker.topics.by_name["__transaction_state"]
+    return sum(partition.log.log_end_offset for partition in topic.partitions)
+
+
+def test_the_record_that_closes_a_transaction_is_written_with_the_next_one(harness: Harness) -> None:
     producer = TransactionalProducer(harness)
     producer.init()
     producer.produce(0)
-    harness.send(producer.end_request(True), 5)
-    flush_once(harness)
+    before = state_records(harness)
+    assert producer.end() == 0
     assert producer.state == "CompleteCommit"
-    broker = harness.broker
-    assert (broker.has_unflushed, broker.flush_is_urgent) == (True, False)
-    retry = harness.send(producer.end_request(True), 5)
-    assert not retry.is_answered
-    assert broker.flush_is_urgent
+    assert state_records(harness) == before + 1, "only what decides it"
+    assert harness.call(producer.end_request(True, producer_epoch=producer.epoch - 1), 5).error_code == 0
+    producer.send_produce(0)
+    assert state_records(harness) == before + 3
+    crash(harness)
+    assert producer.state == "Ongoing"
+
+
+def test_a_record_that_closes_a_transaction_does_not_wait_for_long(harness: Harness) -> None:
+    producer = TransactionalProducer(harness)
+    producer.init()
+    producer.produce(0)
+    producer.end()
+    before = state_records(harness)
+    harness.advance(99)
+    assert state_records(harness) == before
+    harness.advance(1)
+    assert state_records(harness) == before + 1
+    assert (harness.broker.has_unflushed, harness.broker.flush_is_urgent) == (True, False)
+    harness.advance(1_000)
+    assert state_records(harness) == before + 1
+
+
+def test_after_a_clean_stop_no_transaction_is_left_to_be_closed(harness: Harness) -> None:
+    producer = TransactionalProducer(harness)
+    producer.init()
+    producer.produce(0, b"a")
+    producer.end()
+    before = fetch(harness).high_watermark
+    harness.restart()
     harness.flush()
-    assert retry.response().error_code == 0
+    assert producer.state == "CompleteCommit"
+    assert fetch(harness).high_watermark == before, "its markers are not written again"
+
+
+def test_a_transaction_that_a_crash_left_to_be_closed_is_closed(harness: Harness) -> None:
+    """Its markers are written once more, which nobody who reads can tell."""
+    producer = TransactionalProducer(harness)
+    producer.init()
+    producer.produce(0, b"a")
+    producer.end()
+    crash(harness)
+    assert producer.state == "PrepareCommit"
+    harness.flush()
+    assert producer.state == "CompleteCommit"
+    assert producer.produce(0, b"b")[0] == 0
+    assert producer.end(False) == 0
+    assert producer.produce(0, b"c")[0] == 0
+    assert producer.end() == 0
+    assert read(harness) == [b"a", b"c"]
 
 
 def test_a_shard_that_could_not_be_loaded_at_the_start_is_loaded_though_nobody_asks(

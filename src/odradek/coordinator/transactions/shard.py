@@ -7,7 +7,9 @@ until the record is durable.
 
 An end takes three steps: the record that decides it (Prepare…), the markers in all partitions, and once all
 that is durable the record that closes it (Complete…). A crash in between leaves Prepare… in the log: the
-markers are written again when it is loaded, which changes nothing where they are already.
+markers are written again when it is loaded, which changes nothing where they are already. So nobody needs
+Complete… on disk, and it is written in one batch with whatever the shard writes next, most often the state
+that begins the next transaction; a moment later if nothing comes.
 
 Partitions may be written to as soon as the record that names them is appended (:class:`InForce`), and so may
 markers be as soon as Prepare… is, if it bumps the epoch; what a power cut then takes of such records alone,
@@ -20,7 +22,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from odradek.coordinator.settings import TransactionSettings
-from odradek.coordinator.step import Now, Producer, Step, TimerKey, Token
+from odradek.coordinator.step import Now, Producer, RecordBytes, Step, TimerKey, Token
 from odradek.coordinator.transactions import decisions, records
 from odradek.coordinator.transactions.decisions import (
     Ended,
@@ -45,7 +47,9 @@ from odradek.coordinator.transactions.transaction import (
     Transaction,
 )
 from odradek.coordinator.transactions.writes import (
-    COMPLETE,
+    CLOSE,
+    CLOSE_WITHIN_MS,
+    Closed,
     Forgotten,
     Moved,
     Restored,
@@ -56,6 +60,8 @@ from odradek.coordinator.transactions.writes import (
 from odradek.core.errors import ApiError, ErrorCode
 
 PARKED = "parked"
+CLOSED_TOGETHER_BYTES = 16 * 1_024
+"""So much of what closes transactions waits for nothing else: the next record must find room in its batch."""
 
 
 class _Parked(NamedTuple):
@@ -80,6 +86,9 @@ class TransactionShard:
         self.undecided: dict[str, bool] = {}
         """Ends whose markers were written ahead of the record that decides them, for as long as that is not
         durable; and whether all of those markers are."""
+        self.closing: list[RecordBytes] = []
+        """Records that say that a transaction is complete, which is in force: they go before the next one."""
+        self._close_is_timed = False
         self._level = level
         self._parked: dict[str, list[_Parked]] = {}
         """Those who wait for the end of a transaction, which is being written, to begin the next."""
@@ -229,20 +238,50 @@ class TransactionShard:
         if transactional_id in self.undecided:
             self.undecided[transactional_id] = True  # it is complete when what decides it is durable, too
             return Step()
-        step = self._write(current.completed(now.wall_ms))
-        step.is_urgent = False
+        level = self._level()
+        completed = self._as_told(current.completed(now.wall_ms), level)
+        self.transactions[transactional_id] = completed
+        self.closing.append(records.record(completed, level))
         if transactional_id in self._parked:
-            step.effects = [Retry(lambda later: self._resume(transactional_id))]
+            return self._close_and_resume()
+        if sum(len(key) + len(value or b"") for key, value in self.closing) >= CLOSED_TOGETHER_BYTES:
+            return self.close()
+        return self.close_later(CLOSE_WITHIN_MS, now)
+
+    def close_later(self, delay_ms: int, now: Now) -> Step:
+        """Writes what waits for another record in ``delay_ms``, or when the next look is due."""
+        step = Step()
+        if not self._close_is_timed:
+            self._close_is_timed = True
+            step.set_timer((CLOSE,), now.monotonic_ms + delay_ms)
         return step
 
-    def _resume(self, transactional_id: str) -> Step:
-        """Those who wait for the end of a transaction go on. While the disk refuses the record that closes
-        it they wait on: it is tried again."""
+    def close(self) -> Step:
+        """Writes what waits for another record to be written with: none comes, or the broker stops."""
         step = Step()
-        if self.transactions[transactional_id].state in PREPARED:
-            return step
-        step.cancel_timer((PARKED, transactional_id))
-        step.effects = [Retry(parked.run) for parked in self._parked.pop(transactional_id)]
+        if self.closing:
+            step.records = list(self.closing)
+            step.is_atomic = step.is_urgent = False
+            step.write = Closed(self)
+        return step
+
+    def _close_and_resume(self) -> Step:
+        """Also has those go on who wait for the end of a transaction. While the disk refuses the records that
+        close transactions they wait on: these are tried again."""
+        step = self.close()
+        step.effects = [Retry(self._resume)]
+        return step
+
+    def _resume(self, now: Now) -> Step:
+        step = Step()
+        if not self.closing:
+            for transactional_id in list(self._parked):
+                if self.transactions[transactional_id].state not in PREPARED:
+                    step.cancel_timer((PARKED, transactional_id))
+                    step.effects = [
+                        *step.effects,
+                        *(Retry(parked.run) for parked in self._parked.pop(transactional_id)),
+                    ]
         return step
 
     def expire(self, now: Now) -> Step:
@@ -255,18 +294,18 @@ class TransactionShard:
             if transaction.state in SETTLED and transaction.updated_ms <= oldest
         }
         if expired:
-            step.records = [(records.key(transactional_id), None) for transactional_id in expired]
+            step.records = [*self.closing, *((records.key(one), None) for one in expired)]
             step.is_atomic = step.is_urgent = False
             step.write = Forgotten(self, expired)
         return step
 
     def on_timer(self, key: TimerKey, now: Now) -> Step:
-        """Those who waited for the end of a transaction have waited for long enough, or its last record is
-        to be tried again."""
+        """Those who waited for the end of a transaction have waited for long enough; or what closes
+        transactions has waited for another record."""
+        if key[0] == CLOSE:
+            self._close_is_timed = False
+            return self._close_and_resume()
         step = Step()
-        if key[0] == COMPLETE:
-            prepared = self.transactions.get(key[1])
-            return step if prepared is None else self.marked(prepared, now)
         for parked in self._parked.pop(key[1], ()):
             step.reply(parked.token, parked.told)
         return step
@@ -327,6 +366,8 @@ class TransactionShard:
         self._parked = {}
         self.transactions = {}
         self.undecided = {}
+        self.closing = []
+        self._close_is_timed = False
         return step
 
     # Steps
@@ -335,7 +376,7 @@ class TransactionShard:
         step = Step()
         level = self._level()
         moved = self._as_told(moved, level)
-        step.records = [records.record(moved, level)]
+        step.records = [*self.closing, records.record(moved, level)]
         is_ahead = moved.state in PREPARED and level >= VERSION_2 and moved.has_own_markers
         step.write = Moved(self, moved, token, outcome, is_ahead=is_ahead)
         if is_ahead:

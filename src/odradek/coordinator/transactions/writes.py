@@ -3,14 +3,16 @@
 from functools import partial
 from typing import Protocol
 
-from odradek.coordinator.step import Now, Step, Token, coordinator_error
+from odradek.coordinator.step import Now, RecordBytes, Step, Token, coordinator_error
 from odradek.coordinator.transactions.effects import Initialized, Retry, WriteMarkers
-from odradek.coordinator.transactions.transaction import PREPARED, State, Transaction
+from odradek.coordinator.transactions.transaction import PREPARED, Transaction
 from odradek.core.errors import ErrorCode
 
-COMPLETE = "complete"
-COMPLETE_AGAIN_MS = 1_000
-"""When the record that closes a transaction is tried again, after the disk refused it."""
+CLOSE = "close"
+CLOSE_WITHIN_MS = 100
+"""How long the record that closes a transaction waits for another to go with."""
+CLOSE_AGAIN_MS = 1_000
+"""When such records are tried again, after the disk refused them."""
 
 
 class Store(Protocol):
@@ -18,12 +20,16 @@ class Store(Protocol):
 
     transactions: dict[str, Transaction]
     undecided: dict[str, bool]
+    closing: list[RecordBytes]
 
     def marked(self, transaction: Transaction, now: Now) -> Step: ...
 
+    def close_later(self, delay_ms: int, now: Now) -> Step: ...
+
 
 class Moved:
-    """The record of a transaction's move: it is in force when appended, and told of when durable.
+    """The record of a transaction's move: it is in force when appended, and told of when durable. What is
+    ``closing`` lies before it, in the same batch.
 
     With ``is_ahead`` it decides an end whose markers are written at once, not when it is durable.
     """
@@ -40,6 +46,7 @@ class Moved:
         self.is_ahead = is_ahead
 
     def appended(self, base_offset: int) -> None:
+        self.shard.closing.clear()
         self.shard.transactions[self.moved.transactional_id] = self.moved
         if self.is_ahead:
             self.shard.undecided[self.moved.transactional_id] = False
@@ -59,11 +66,25 @@ class Moved:
         step = Step()
         if self.token is not None:
             step.reply(self.token, refusal(self.outcome, coordinator_error(code)))
-        elif self.moved.state in (State.COMPLETE_COMMIT, State.COMPLETE_ABORT):
-            # The markers are written; it must not be left at that.
-            key = (COMPLETE, self.moved.transactional_id)
-            step.set_timer(key, now.monotonic_ms + COMPLETE_AGAIN_MS)
         return step
+
+
+class Closed:
+    """The records of ends that are complete, which nothing else came to go with."""
+
+    __slots__ = ("shard",)
+
+    def __init__(self, shard: Store) -> None:
+        self.shard = shard
+
+    def appended(self, base_offset: int) -> None:
+        self.shard.closing.clear()
+
+    def durable(self, now: Now) -> None:
+        return None
+
+    def refused(self, code: ErrorCode, now: Now) -> Step:
+        return self.shard.close_later(CLOSE_AGAIN_MS, now)
 
 
 class Restored:
@@ -96,7 +117,7 @@ class Restored:
 
 
 class Forgotten:
-    """Tombstones of ids that expired."""
+    """Tombstones of ids that expired, behind what is ``closing``."""
 
     __slots__ = ("expired", "shard")
 
@@ -105,6 +126,7 @@ class Forgotten:
         self.expired = expired
 
     def appended(self, base_offset: int) -> None:
+        self.shard.closing.clear()
         for transactional_id in self.expired:
             self.shard.transactions.pop(transactional_id, None)
 

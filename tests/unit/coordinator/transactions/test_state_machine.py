@@ -335,6 +335,14 @@ class Transactions(RuleBasedStateMachine):
         self.crash(True)
 
     @rule()
+    def stop_cleanly(self) -> None:
+        """All is written then, but for what the disk refuses."""
+        self.calm()
+        self.harness.perform(self.harness.shard.close())
+        assert not self.harness.shard.closing
+        self.crash(True)
+
+    @rule()
     def fail_and_come_back(self) -> None:
         self.harness.fail()
         self._learn()
@@ -346,7 +354,10 @@ class Transactions(RuleBasedStateMachine):
     def the_log_says_what_the_memory_knows(self) -> None:
         if not hasattr(self, "harness"):
             return
-        replayed = self.harness.replayed().transactions
+        shard = self.harness.replayed()
+        for key, value in self.harness.shard.closing:
+            shard.replay(-1, -1, key, value)
+        replayed = shard.transactions
         known = {name: durable_view(one) for name, one in self.harness.shard.transactions.items()}
         assert replayed == known
 
