@@ -188,7 +188,8 @@ class FlushTicket:
                 try:
                     sync_all_files(self._disk, item.log.folder)
                 except OSError as error:
-                    item.error = error
+                    if error.errno not in NO_DESCRIPTOR or not self._sync_file_system():
+                        item.error = error
         synced: dict[str, OSError | None] = {}
         for item in self.items:
             for folder in item.folders:

@@ -301,6 +301,22 @@ def test_a_folder_is_synced_without_a_free_descriptor_too(faulty: LogStore, disk
     assert "sync_file_system" in disk.calls
 
 
+def test_all_files_of_a_log_are_synced_without_a_free_descriptor_too(
+    faulty: LogStore, disk: FaultyDisk
+) -> None:
+    log = make_log(faulty, LogConfig(flush_messages=UNLIMITED))
+    append(log, b"a")
+    log.request_flush()
+    assert faulty.flush(NOW_MS) == [log]
+    log.close()
+    log.count_as_unflushed(0, 0)  # as after a recovery
+    log.request_flush()
+    disk.faults = [("open", errno.EMFILE)]
+    assert faulty.flush(NOW_MS) == [log]
+    assert log.offline is None
+    assert "sync_file_system" in disk.calls
+
+
 def test_what_a_new_producer_has_in_flight_behind_a_refused_batch_is_refused_too(
     faulty: LogStore, disk: FaultyDisk
 ) -> None:
