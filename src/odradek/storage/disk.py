@@ -24,6 +24,7 @@ _WRITE_AND_WAIT = 7
 """SYNC_FILE_RANGE_WAIT_BEFORE, _WRITE and _WAIT_AFTER."""
 NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 """Errors that say nothing of a file: there are too many open ones."""
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NOT_THERE = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.ESPIPE, errno.EPERM})
 
 

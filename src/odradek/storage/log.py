@@ -249,6 +249,13 @@ class Log(GatheringLog):
             raise ApiError(ErrorCode.INVALID_RECORD, f"control batch without a marker: {error}") from error
         if marker is not None:
             self.producers.check_marker(header, marker)
+            producer = self.producers.by_id.get(header.producer_id)
+            if not marker.commit and producer is not None and producer.transaction_start >= 0:
+                try:
+                    # Before the marker is written, which cannot be taken back.
+                    self.active.transaction_index.make_room()
+                except (DamageError, OSError) as error:
+                    raise self.failed(error) from error
         return marker
 
     def _note_producer(self, admitted: _Admitted, first_offset: int, now_ms: int) -> None:
@@ -264,11 +271,14 @@ class Log(GatheringLog):
         try:
             index = self.active.transaction_index
             index.append(aborted)
-            self._pending_fds.append(self.volume.disk.duplicate(index.fd))
         except OSError as error:
             # the marker is in the log already: without its entry aborted records would reach readers
             self.go_offline(DamageError(self.active.path(names.TRANSACTION_INDEX), 0, str(error)))
             raise self.failed(error) from error
+        try:
+            self._pending_fds.append(self.volume.disk.duplicate(index.fd))
+        except OSError:
+            self._is_unsynced = True  # by their names, then
         self._pending_folders.add(self.folder)
 
     def _start_epoch(self, leader_epoch: int, first_offset: int) -> None:

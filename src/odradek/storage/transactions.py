@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterable
 
 from odradek.core.errors import DamageError
-from odradek.storage.disk import Disk, write_all
+from odradek.storage.disk import FULL, Disk, write_all
 from odradek.storage.producers import AbortedTransaction
 
 _ENTRY = struct.Struct(">hqqqq")
@@ -56,12 +56,24 @@ class TransactionIndex:
             entries.append(entry)
         return entries
 
+    def make_room(self) -> None:
+        """Have the next entry find room. Raises ``OSError`` when there is none, or no descriptor."""
+        self._open()
+        try:
+            self._disk.reserve(self.fd, len(self.entries) * _ENTRY.size, _ENTRY.size)
+        except OSError as error:
+            if error.errno in FULL:
+                raise  # anything else: room cannot be set aside here
+
     def append(self, transaction: AbortedTransaction) -> None:
-        if self.fd == _CLOSED:
-            self.fd = self._disk.open(self.path, create=True)
+        self._open()
         entry = encode_transactions([transaction])
         write_all(self._disk, self.fd, entry, len(self.entries) * _ENTRY.size)
         self.entries.append(transaction)
+
+    def _open(self) -> None:
+        if self.fd == _CLOSED:
+            self.fd = self._disk.open(self.path, create=True)
 
     def write_again(self) -> None:
         """Write all entries once more, in their places."""

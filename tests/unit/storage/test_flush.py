@@ -9,12 +9,16 @@ import pytest
 
 from odradek.core.errors import ApiError, DamageError, ErrorCode
 from odradek.core.ids import TopicPartition
+from odradek.records.control import build_marker
 from odradek.storage import flush, names
 from odradek.storage.config import UNLIMITED, LogConfig
-from odradek.storage.log import Log
+from odradek.storage.log import COORDINATOR, Log
+from odradek.storage.producers import Vouched
 from odradek.storage.store import LogStore
 
 from .conftest import NOW_MS, T0, FaultyDisk, Opener, append, batch, crash, make_log, values_of
+
+PRODUCER = 7
 
 
 @pytest.fixture
@@ -315,6 +319,47 @@ def test_all_files_of_a_log_are_synced_without_a_free_descriptor_too(
     assert faulty.flush(NOW_MS) == [log]
     assert log.offline is None
     assert "sync_file_system" in disk.calls
+
+
+@pytest.mark.parametrize("call", ["open", "reserve"])
+def test_an_abort_that_finds_no_room_for_its_entry_is_tried_again(
+    faulty: LogStore, disk: FaultyDisk, call: str
+) -> None:
+    log = make_log(faulty)
+    begin(log)
+    size = log.active.size
+    disk.faults = [(call, errno.ENOSPC)]
+    with pytest.raises(ApiError) as caught:
+        log.append(abort(), NOW_MS, leader_epoch=0, origin=COORDINATOR)
+    assert caught.value.code == ErrorCode.KAFKA_STORAGE_ERROR
+    assert log.offline is None
+    assert log.active.size == size
+    log.append(abort(), NOW_MS, leader_epoch=0, origin=COORDINATOR)
+    assert log.aborted_transactions(0, 2) == [(PRODUCER, 0)]
+
+
+def test_an_abort_without_a_free_descriptor_is_synced_all_the_same(
+    faulty: LogStore, disk: FaultyDisk
+) -> None:
+    log = make_log(faulty)
+    begin(log)
+    faulty.flush(NOW_MS)
+    disk.faults = [("duplicate", errno.EMFILE)]
+    log.append(abort(), NOW_MS, leader_epoch=0, origin=COORDINATOR)
+    disk.calls.clear()
+    assert faulty.flush(NOW_MS) == [log]
+    assert log.offline is None
+    assert "sync" in disk.calls
+    assert log.aborted_transactions(0, 2) == [(PRODUCER, 0)]
+
+
+def begin(log: Log) -> None:
+    data = batch(b"a", producer_id=PRODUCER, producer_epoch=0, base_sequence=0, transactional=True)
+    log.append(data, NOW_MS, leader_epoch=0, vouched=Vouched.VERIFIED)
+
+
+def abort() -> memoryview:
+    return memoryview(build_marker(PRODUCER, 0, False, 0, NOW_MS))
 
 
 def test_what_a_new_producer_has_in_flight_behind_a_refused_batch_is_refused_too(
