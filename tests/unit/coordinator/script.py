@@ -43,6 +43,22 @@ from odradek.protocol.generated.sync_group import SyncGroupRequest, SyncGroupReq
 from .harness import Harness, describe_record, show_work
 
 
+def run_blocks(text: str, command: Callable[[str], list[str]]) -> str:
+    """A script with what ``command`` really shows for the lines of each block, below its ``----``."""
+    parts = []
+    for block in text.rstrip().split("\n\n"):
+        commands, separator, _ = block.partition("----")
+        if not separator:
+            parts.append(block)
+            continue
+        output: list[str] = []
+        for line in commands.splitlines():
+            if line and not line.startswith("#"):
+                output.extend(command(line))
+        parts.append("\n".join([commands.rstrip(), "----", *output]))
+    return "\n\n".join(parts) + "\n"
+
+
 class Script:
     """Runs the commands of one script file."""
 
@@ -54,18 +70,7 @@ class Script:
 
     def run(self, text: str) -> str:
         """The same script with what really came of each block."""
-        parts = []
-        for block in text.rstrip().split("\n\n"):
-            commands, separator, _ = block.partition("----")
-            if not separator:
-                parts.append(block)
-                continue
-            output: list[str] = []
-            for line in commands.splitlines():
-                if line and not line.startswith("#"):
-                    output.extend(self.command(line))
-            parts.append("\n".join([commands.rstrip(), "----", *output]))
-        return "\n\n".join(parts) + "\n"
+        return run_blocks(text, self.command)
 
     def command(self, line: str) -> list[str]:
         name, *words = line.split()

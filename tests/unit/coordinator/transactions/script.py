@@ -22,7 +22,7 @@ from odradek.coordinator.transactions.decisions import Ending, Initialization
 from odradek.coordinator.transactions.effects import Initialized
 from odradek.coordinator.transactions.transaction import LAST_EPOCH, TopicPartitionKey
 from odradek.core.errors import ApiError, ErrorCode
-from tests.unit.coordinator.script import milliseconds
+from tests.unit.coordinator.script import milliseconds, run_blocks
 
 from .harness import Harness, describe, describe_record
 
@@ -37,18 +37,7 @@ class Script:
 
     def run(self, text: str) -> str:
         """The same script with what really came of each block."""
-        parts = []
-        for block in text.rstrip().split("\n\n"):
-            commands, separator, _ = block.partition("----")
-            if not separator:
-                parts.append(block)
-                continue
-            output: list[str] = []
-            for line in commands.splitlines():
-                if line and not line.startswith("#"):
-                    output.extend(self.command(line))
-            parts.append("\n".join([commands.rstrip(), "----", *output]))
-        return "\n\n".join(parts) + "\n"
+        return run_blocks(text, self.command)
 
     def command(self, line: str) -> list[str]:
         name, *words = line.split()
