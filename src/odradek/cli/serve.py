@@ -113,6 +113,7 @@ def _serve(
     import logging
 
     from odradek import app
+    from odradek.storage.disk import FULL
 
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO,
@@ -133,6 +134,13 @@ def _serve(
         app.run(config, ready_file=ready_file, on_ready=on_ready)
     except OdradekError as error:
         raise CommandError(str(error)) from error
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise CommandError(
+            f"the volume of {config.log_dir} is full: {error.strerror}",
+            "Make room there and start the broker again: it checks the logs, nothing acknowledged is lost.",
+        ) from error
     finally:
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)

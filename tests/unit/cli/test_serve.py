@@ -1,3 +1,4 @@
+import errno
 import socket
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,18 @@ def test_a_broker_that_cannot_start_says_why(run_offline: Run, monkeypatch: pyte
 
     monkeypatch.setattr(app, "run", run)
     assert run_offline("serve", code=1).err.startswith("error: the port is taken")
+
+
+def test_a_full_disk_at_start_or_stop_says_what_to_do(
+    run_offline: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def run(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(app, "run", run)
+    done = run_offline("serve", "--data", tmp_path / "d", code=1)
+    assert f"the volume of {tmp_path / 'd'} is full: No space left on device" in done.err
+    assert "Make room there" in done.err
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "[::]"])
