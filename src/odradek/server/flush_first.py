@@ -3,8 +3,13 @@
 A disk takes requests as they come, so a flush that begins behind a read waits until that is over, with each
 of its trips. While flushes go on, the past is therefore read one piece at a time, and none is begun during a
 flush; each piece waits for a bounded time only, so that readers of the past always come on.
+
+Child processes see by a :class:`FlushSign` whether one is going on, and have nothing written meanwhile.
 """
 
+import contextlib
+import mmap
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +19,47 @@ QUIET_S = 0.1
 """When the last flush is so long ago, nobody is in the way of one."""
 LONGEST_WAIT_S = 0.001
 """A piece begins after so long, whatever the disk is doing: at the least 400 MB/s of 512 KiB pieces."""
+
+
+class FlushSign:
+    """A byte in memory that a broker shares with its child processes: whether a flush is going on."""
+
+    def __init__(self, fd: int) -> None:
+        """``fd`` is the broker's :attr:`fd`, inherited. Raises ``OSError``."""
+        self.fd = fd
+        self._shared = mmap.mmap(fd, 1)
+
+    @classmethod
+    def create(cls) -> "FlushSign | None":
+        """None where there is no such memory; children then give way to nobody."""
+        if not hasattr(os, "memfd_create"):
+            return None
+        with contextlib.suppress(OSError):
+            fd = os.memfd_create("odradek-flush")
+            try:
+                os.ftruncate(fd, 1)
+                return cls(fd)
+            except OSError:
+                os.close(fd)
+        return None
+
+    def show(self, is_flushing: bool) -> None:
+        self._shared[0] = is_flushing
+
+    def give_way(self) -> None:
+        """Waits while a flush goes on, for a bounded time: whoever is in its way comes on, too.
+
+        Busily: a process that sleeps may wake up on the core that the broker is on, where now others keep off
+        the core that it is on. Whoever needs that gets it, all the same (``worker_process``).
+        """
+        if self._shared[0]:
+            until_s = time.monotonic() + LONGEST_WAIT_S
+            while self._shared[0] and time.monotonic() < until_s:
+                pass
+
+    def close(self) -> None:
+        self._shared.close()
+        os.close(self.fd)
 
 
 class FlushFirst:
@@ -26,6 +72,13 @@ class FlushFirst:
         self._flush_is_over.set()
         self._piece = threading.Lock()
         self._ended_s = -QUIET_S
+        self.sign = FlushSign.create()
+
+    def close(self) -> None:
+        """No flush comes any more, and nobody starts a process."""
+        if self.sign is not None:
+            self.sign.close()
+            self.sign = None
 
     @property
     def is_quiet(self) -> bool:
@@ -36,9 +89,13 @@ class FlushFirst:
     def flush(self) -> Iterator[None]:
         """Around each flush; one at a time."""
         self._flush_is_over.clear()
+        if self.sign is not None:
+            self.sign.show(True)
         try:
             yield
         finally:
+            if self.sign is not None:
+                self.sign.show(False)
             self._ended_s = self._clock()
             self._flush_is_over.set()
 

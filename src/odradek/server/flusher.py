@@ -36,6 +36,7 @@ class Flusher:
         """Returns once everything submitted has run."""
         self._queue.put(None)
         self._thread.join()
+        self.turns.close()
 
     def _run(self) -> None:
         while (flush := self._queue.get()) is not None:

@@ -81,7 +81,11 @@ class Server:
         self._housekeeping_handle: asyncio.TimerHandle | None = None
         broker.timers.on_earlier = self._arm_timer
         self._cleaner_worker = Worker(
-            loop, max(broker.config.log_cleaner_threads, 1), in_processes=uses_processes, after=self.settle
+            loop,
+            max(broker.config.log_cleaner_threads, 1),
+            in_processes=uses_processes,
+            sign=self.turns.sign,
+            after=self.settle,
         )
         broker.cleaner.jobs = self._cleaner_worker
         self._cold_reader = ColdReader(loop, broker.store.volume.disk, self.turns, after=self.settle)

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from odradek.server.flush_first import FlushSign
 from odradek.server.worker_process import Pace
 from odradek.storage.disk import Disk, SystemDisk
 from odradek.storage.jobs import (
@@ -46,7 +47,7 @@ class Worker:
     ``is_urgent`` gives its processes the broker's own priority; else they get only what it leaves over.
     Without ``in_processes`` jobs run in threads of this process, for brokers inside a test. ``after`` follows
     each call back. The processes get the descriptors ``inherited``: a lock among them is held until the last
-    of them has ended, also when this process is killed.
+    of them has ended, also when this process is killed. By ``sign`` they see whom to give way to.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Worker:
         is_urgent: bool = False,
         in_processes: bool = True,
         inherited: tuple[int, ...] = (),
+        sign: FlushSign | None = None,
         after: Callable[[], None] = lambda: None,
     ) -> None:
         self.limit = limit
@@ -64,6 +66,7 @@ class Worker:
         self._after = after
         self._is_urgent = is_urgent
         self._inherited = inherited
+        self._sign = sign
         self._in_processes = in_processes and bool(sys.executable)
         self._waiting: deque[tuple[Submitted, Done, OnPart]] = deque()
         self._running: dict[Submitted, threading.Thread] = {}
@@ -107,7 +110,7 @@ class Worker:
             if submitted.is_cancelled:
                 outcome = Outcome(error=JobStoppedError("cancelled"))
             elif self._in_processes:
-                outcome = _run_in_process(submitted, self._is_urgent, self._inherited, hand_over)
+                outcome = self._run_in_process(submitted, hand_over)
             else:
                 outcome = _run_in_thread(SystemDisk(), submitted, hand_over)
         except Exception as error:
@@ -116,6 +119,56 @@ class Worker:
             outcome = Outcome(error=JobFailedError(f"{type(error).__name__}: {error}"))
         if not self.is_stopped:
             self._loop.call_soon_threadsafe(self._ended, submitted, done, outcome)
+
+    def _run_in_process(self, submitted: Submitted, hand_over: OnPart) -> Outcome:
+        inherited = self._inherited if self._sign is None else (*self._inherited, self._sign.fd)
+        command = [sys.executable, "-P", *MAIN]
+        # The child finds modules where this process did, and never a stray one in the working directory.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=environment,
+                start_new_session=True,
+                pass_fds=inherited,
+            )
+        except OSError as error:
+            return Outcome(error=JobFailedError(f"no process for a {submitted.job.kind} job: {error}"))
+        submitted.on_cancel = process.kill
+        if submitted.is_cancelled:
+            process.kill()
+        with process:  # closes the pipes and waits
+            try:
+                outcome = self._converse(process, submitted, hand_over)
+            except (OSError, EOFError, pickle.UnpicklingError):
+                outcome = None
+            finally:
+                process.kill()
+        if outcome is not None:
+            return outcome
+        if submitted.is_cancelled:
+            return Outcome(error=JobStoppedError("cancelled"))
+        kind, code = submitted.job.kind, process.returncode
+        return Outcome(error=JobFailedError(f"the process of a {kind} job ended early (exit code {code})"))
+
+    def _converse(
+        self, process: subprocess.Popen[bytes], submitted: Submitted, hand_over: OnPart
+    ) -> Outcome | None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        sign_fd = None if self._sign is None else self._sign.fd
+        pickle.dump((submitted.job, self._is_urgent, sign_fd), process.stdin)
+        process.stdin.flush()
+        while True:
+            message = pickle.load(process.stdout)  # from a process of ours
+            if isinstance(message, Outcome):
+                return message
+            if isinstance(message, Part):
+                hand_over(message.value)
+            else:
+                submitted.bytes_moved = message
 
     def _take(self, on_part: OnPart, part: Any) -> None:
         if not self.is_stopped:
@@ -146,55 +199,3 @@ def _run_in_thread(disk: Disk, submitted: Submitted, hand_over: OnPart) -> Outco
             raise JobStoppedError("cancelled")
 
     return attempt(disk, submitted.job, Pace(submitted.job.bytes_per_second, moved, hand_over, every_s=0.0))
-
-
-def _run_in_process(
-    submitted: Submitted, is_urgent: bool, inherited: tuple[int, ...], hand_over: OnPart
-) -> Outcome:
-    command = [sys.executable, "-P", *MAIN]
-    # The child finds modules where this process did, and never a stray one in the working directory.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
-            pass_fds=inherited,
-        )
-    except OSError as error:
-        return Outcome(error=JobFailedError(f"no process for a {submitted.job.kind} job: {error}"))
-    submitted.on_cancel = process.kill
-    if submitted.is_cancelled:
-        process.kill()
-    with process:  # closes the pipes and waits
-        try:
-            outcome = _converse(process, submitted, is_urgent, hand_over)
-        except (OSError, EOFError, pickle.UnpicklingError):
-            outcome = None
-        finally:
-            process.kill()
-    if outcome is not None:
-        return outcome
-    if submitted.is_cancelled:
-        return Outcome(error=JobStoppedError("cancelled"))
-    kind, code = submitted.job.kind, process.returncode
-    return Outcome(error=JobFailedError(f"the process of a {kind} job ended early (exit code {code})"))
-
-
-def _converse(
-    process: subprocess.Popen[bytes], submitted: Submitted, is_urgent: bool, hand_over: OnPart
-) -> Outcome | None:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    pickle.dump((submitted.job, is_urgent), process.stdin)
-    process.stdin.flush()
-    while True:
-        message = pickle.load(process.stdout)  # from a process of ours
-        if isinstance(message, Outcome):
-            return message
-        if isinstance(message, Part):
-            hand_over(message.value)
-        else:
-            submitted.bytes_moved = message

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from odradek.core.errors import DamageError
+from odradek.server.flush_first import FlushSign
 from odradek.storage.disk import SystemDisk
 from odradek.storage.jobs import UNLIMITED_RATE, Job, JobFailedError, Outcome, Part, attempt
 
@@ -41,8 +42,10 @@ class Pace:
         show: Callable[[int], None],
         on_part: Callable[[Any], None],
         every_s: float = PROGRESS_S,
+        sign: FlushSign | None = None,
     ) -> None:
         self.hand_over = on_part
+        self._sign = sign
         self._rate = bytes_per_second
         self._show = show
         self._every_s = every_s
@@ -64,15 +67,19 @@ class Pace:
             self._shown_s = now_s
             self._show(self._total)
 
+    def give_way(self) -> None:
+        if self._sign is not None:
+            self._sign.give_way()
+
 
 def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    job, is_urgent = pickle.load(sys.stdin.buffer)
+    job, is_urgent, sign_fd = pickle.load(sys.stdin.buffer)
     if not is_urgent:
         _step_back()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    outcome = _outcome(job, answers)
+    outcome = _outcome(job, answers, None if sign_fd is None else FlushSign(sign_fd))
     try:
         pickle.dump(outcome, answers)
         answers.flush()
@@ -111,12 +118,12 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _outcome(job: Job, answers: BinaryIO) -> Outcome:
+def _outcome(job: Job, answers: BinaryIO, sign: FlushSign | None) -> Outcome:
     def tell(message: int | Part) -> None:
         pickle.dump(message, answers)
         answers.flush()
 
-    pace = Pace(job.bytes_per_second, tell, lambda part: tell(Part(part)))
+    pace = Pace(job.bytes_per_second, tell, lambda part: tell(Part(part)), sign=sign)
     outcome = attempt(SystemDisk(), job, pace)
     if outcome.error is None or isinstance(outcome.error, DamageError | OSError | JobFailedError):
         return outcome

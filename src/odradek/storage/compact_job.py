@@ -7,6 +7,7 @@ Source: ``Cleaner.doClean``.
 """
 
 from collections.abc import Iterator
+from mmap import PAGESIZE
 from typing import NamedTuple
 
 from odradek.core.errors import DamageError
@@ -31,6 +32,9 @@ from odradek.storage.segment import Place, Segment
 from odradek.storage.transactions import TransactionIndex
 
 _CHUNK_BYTES = 1024 * 1024
+_PIECE_BYTES = 64 * 1024
+"""So much at a time is given to the disk, and waited for. The 64 MB of a segment at once keep a disk busy for
+20 ms, and every flush that comes meanwhile."""
 _FOREVER = (1 << 63) - 1
 
 
@@ -74,6 +78,8 @@ class _Pass:
         self._plan = plan
         self._meter = meter
         self._bytes_read = self._bytes_written = 0
+        self._on_disk = 0
+        """Up to here the segment under way was written out."""
         self._aborted = self._load_aborted()
 
     def run(self) -> CompactionResult:
@@ -199,6 +205,7 @@ class _Pass:
         for path in new.file_names():
             disk.remove(path)
         new.create()
+        self._on_disk = 0
         end_offset, is_changed, pending = new.base_offset, len(group) > 1, bytearray()
         try:
             for span in group:
@@ -215,7 +222,7 @@ class _Pass:
                         if kept is not None:
                             self._note(new, kept[0], len(kept[1]))
                             pending += kept[1]
-                            if len(pending) >= _CHUNK_BYTES:
+                            if len(pending) >= _PIECE_BYTES:
                                 self._write(new, pending)
                                 pending = bytearray()
                 finally:
@@ -243,10 +250,21 @@ class _Pass:
         new.size += size
 
     def _write(self, new: Segment, data: bytearray) -> None:
-        if data:
-            write_all(self._disk, new.fd, data, new.size - len(data))
-            self._bytes_written += len(data)
-            self._meter.moved(len(data))
+        position = new.size - len(data)
+        for start in range(0, len(data), _PIECE_BYTES):
+            piece = memoryview(data)[start : start + _PIECE_BYTES]
+            write_all(self._disk, new.fd, piece, position + start)
+            self._write_out(new, position + start + len(piece))
+            self._meter.moved(len(piece))
+        self._bytes_written += len(data)
+
+    def _write_out(self, new: Segment, end: int) -> None:
+        """Have the disk take the whole pages below ``end``."""
+        end -= end % PAGESIZE
+        if end > self._on_disk:
+            self._meter.give_way()
+            self._disk.write_out(new.fd, self._on_disk, end - self._on_disk)
+            self._on_disk = end
 
     def _finish(self, new: Segment, aborted: list[AbortedTransaction], last: Span) -> None:
         """Indexes, everything synced, the age of what it replaces: retention may go by it."""

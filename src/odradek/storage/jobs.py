@@ -68,6 +68,9 @@ class Meter(Protocol):
     def moved(self, count: int, /) -> None:
         """``count`` more bytes were read or written. Keeps the job to its rate; raises JobStoppedError."""
 
+    def give_way(self) -> None:
+        """Called ahead of each piece of work for the disk: flushes, which clients wait for, go first."""
+
     def hand_over(self, part: Any, /) -> None:
         """A part of the result is ready, and may be used while the job goes on."""
 
@@ -83,6 +86,9 @@ class Unmetered:
         self.hand_over = on_part
 
     def moved(self, count: int, /) -> None:
+        pass
+
+    def give_way(self) -> None:
         pass
 
 

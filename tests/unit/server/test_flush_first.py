@@ -1,10 +1,12 @@
 """Pieces of the past keep out of the way of flushes, and are not kept from the disk for ever."""
 
+import os
 import threading
+import time
 
 import pytest
 
-from odradek.server.flush_first import QUIET_S, FlushFirst
+from odradek.server.flush_first import LONGEST_WAIT_S, QUIET_S, FlushFirst, FlushSign
 
 PATIENCE_S = 30.0
 
@@ -73,6 +75,56 @@ def test_a_flush_that_fails_is_over() -> None:
         raise OSError(5, "I/O error")
     clock.now_s += QUIET_S
     assert turns.is_quiet
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no memory to share here")
+def test_others_see_that_a_flush_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = FlushFirst()
+    assert turns.sign is not None
+    seen = FlushSign(os.dup(turns.sign.fd))  # as a child process has it
+    with turns.flush():
+        started_s = time.monotonic()
+        seen.give_way()
+        assert time.monotonic() - started_s >= LONGEST_WAIT_S, "a bounded time, however long the flush takes"
+    monkeypatch.setattr("odradek.server.flush_first.LONGEST_WAIT_S", PATIENCE_S)
+    started_s = time.monotonic()
+    seen.give_way()
+    with pytest.raises(OSError, match="I/O error"), turns.flush():
+        raise OSError(5, "I/O error")
+    seen.give_way()
+    assert time.monotonic() - started_s < PATIENCE_S
+    seen.close()
+    turns.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no memory to share here")
+def test_who_gives_way_goes_on_when_the_flush_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("odradek.server.flush_first.LONGEST_WAIT_S", PATIENCE_S)
+    turns = FlushFirst()
+    assert turns.sign is not None
+    events: list[str] = []
+    thread = threading.Thread(target=lambda: _give_way(turns.sign, events))
+    with turns.flush():
+        thread.start()
+        events.append("flushed")
+    thread.join(PATIENCE_S)
+    assert events == ["flushed", "written"]
+    turns.close()
+
+
+def test_without_memory_to_share_flushes_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    turns = FlushFirst()
+    assert turns.sign is None
+    with turns.flush():
+        assert not turns.is_quiet
+    turns.close()
+
+
+def _give_way(sign: FlushSign | None, events: list[str]) -> None:
+    assert sign is not None
+    sign.give_way()
+    events.append("written")
 
 
 def _read(turns: FlushFirst, events: list[str]) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from odradek.core.errors import DamageError
 from odradek.server import worker as worker_module
+from odradek.server.flush_first import LONGEST_WAIT_S, FlushFirst
 from odradek.server.worker import Worker
 from odradek.server.worker_process import AUTOGROUP, SLICE_NS, Pace
 from odradek.storage import jobs
@@ -45,6 +46,10 @@ def play(disk: Disk, argument: tuple[str, object], meter: Meter) -> object:
         return details.split("se.slice")[1].split()[1] if "se.slice" in details else ""
     if word == "session":
         return Path(AUTOGROUP).read_text()
+    if word == "give way":
+        started_s = time.monotonic()
+        meter.give_way()
+        return time.monotonic() - started_s
     if word == "file":
         assert isinstance(value, int)
         return os.fstat(value).st_ino
@@ -180,7 +185,7 @@ def test_a_child_ends_when_its_broker_is_killed(tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", RUN], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     assert child.stdin is not None
     with child:
-        pickle.dump((Job("play", ("loop", str(tmp_path / "pid"))), False), child.stdin)
+        pickle.dump((Job("play", ("loop", str(tmp_path / "pid"))), False, None), child.stdin)
         child.stdin.flush()
         while not (tmp_path / "pid").exists():
             assert child.poll() is None
@@ -199,7 +204,7 @@ def test_a_child_that_can_tell_nobody_its_result_ends_without_a_word() -> None:
     assert child.stderr is not None
     with child:
         child.stdout.close()
-        pickle.dump((Job("play", ("return", 1)), False), child.stdin)
+        pickle.dump((Job("play", ("return", 1)), False, None), child.stdin)
         child.stdin.flush()
         assert child.wait(30) == 1
         assert b"Traceback" not in child.stderr.read()
@@ -214,6 +219,24 @@ def test_pace() -> None:
     took = time.monotonic() - started
     assert 0.08 <= took < 1.0
     assert shown[-1] == 100_000
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no memory to share here")
+def test_processes_see_that_a_flush_goes_on() -> None:
+    async def run() -> Outcome:
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[Outcome] = loop.create_future()
+        turns = FlushFirst()
+        worker = Worker(loop, sign=turns.sign)
+        with turns.flush():
+            worker.submit(Job("play", ("give way", None)), outcome.set_result)
+            try:
+                return await asyncio.wait_for(outcome, 20)
+            finally:
+                worker.stop()
+                turns.close()
+
+    assert asyncio.run(run()).result >= LONGEST_WAIT_S
 
 
 def test_processes_hold_what_they_inherit(tmp_path: Path) -> None:
