@@ -113,20 +113,15 @@ class Cleaner:
         due: list[Dirt] = []
         self.dirtiest_ratio = 0.0
         for candidate in self._store.logs.values():
-            if _is_wanted(candidate) and self._may_start(candidate):
-                dirt = self._measure(candidate)
-                if dirt is not None:
-                    self.dirtiest_ratio = max(self.dirtiest_ratio, dirt.ratio)
-                    if dirt.is_due:
-                        due.append(dirt)
+            if not _is_wanted(candidate) or candidate in self.passes or candidate in self.uncleanable:
+                continue
+            dirt = self._measure(candidate)
+            if dirt is not None:
+                # Also of one that rests: else nobody would see that its passes fail.
+                self.dirtiest_ratio = max(self.dirtiest_ratio, dirt.ratio)
+                if dirt.is_due and candidate not in self._resting:
+                    due.append(dirt)
         return max(due, key=lambda dirt: dirt.ratio, default=None)
-
-    def _may_start(self, candidate: Log) -> bool:
-        return (
-            candidate not in self.passes
-            and candidate not in self.uncleanable
-            and candidate not in self._resting
-        )
 
     def _forget_deleted(self, now_ms: int) -> None:
         logs = self._store.logs
@@ -140,7 +135,8 @@ class Cleaner:
         try:
             return measure_dirt(candidate, self._store.cleaner_points.get(partition), self._clock.now_ms())
         except (DamageError, OSError, ApiError) as error:
-            self._failed(candidate, error)
+            if candidate not in self._resting:
+                self._failed(candidate, error)
             return None
 
     def _start(self, dirt: Dirt, jobs: JobRunner) -> None:

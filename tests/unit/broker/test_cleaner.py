@@ -209,6 +209,7 @@ def test_a_pass_that_fails_is_tried_again_later(compacting: Compacting, error: E
     assert compacting.look(1000) == 0
     assert not leftover.exists()
     assert compacting.look(BACKOFF_MS) == 0
+    assert compacting.cleaner.dirtiest_ratio > 0.5, "it is to be seen that it stays dirty"
     assert compacting.look(60_000) == 1
     compacting.clean()
     assert "t 0 20" in compacting.checkpoint()
