@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from odradek.storage.disk import NO_DESCRIPTOR, Disk, replace_file, write_temporary
-from odradek.storage.flush_journal import UNSURE, Fact
+from odradek.storage.flush_journal import Fact
 
 if TYPE_CHECKING:
     from odradek.storage.log_state import LogState
@@ -37,6 +37,7 @@ class FlushItem:
         "fds",
         "file_error",
         "files",
+        "flushed_offset",
         "folders",
         "grown_fd",
         "grown_from",
@@ -65,6 +66,8 @@ class FlushItem:
         self.grown_fd = self.grown_from = -1
         """If the segment of ``place`` has grown: a descriptor that it lends, and from where on it is news."""
         self.truncations = 0
+        self.flushed_offset = 0
+        """Below it all was durable before; after a failure that is all that is known."""
         self.fact: Fact | None = None
         """What is to be noted once it is durable, if it is news."""
         self.is_news = False
@@ -144,7 +147,7 @@ class FlushTicket:
         facts = []
         for item in self.items:
             if item.fact is not None and item.error is not None:
-                facts.append(item.fact._replace(offset=UNSURE))
+                facts.append(item.fact._replace(offset=~item.flushed_offset))
             elif item.fact is not None and item.is_news:
                 facts.append(item.fact)
         if facts:

@@ -16,8 +16,8 @@ from odradek.storage import names
 from odradek.storage.checkpoints import decode_offsets, decode_partition_metadata
 from odradek.storage.config import LogConfig
 from odradek.storage.disk import Disk, LockHeldError, write_all
-from odradek.storage.flush_journal import read_facts
-from odradek.storage.loading import UNKNOWN_OFFSET, Found, load_log, noted_flush
+from odradek.storage.flush_journal import NOTHING_TOLD, read_facts
+from odradek.storage.loading import UNKNOWN_OFFSET, Found, load_log
 from odradek.storage.log import Log
 from odradek.storage.store import LogStore
 
@@ -70,7 +70,9 @@ class ForeignFolder:
         points = self._offsets(names.RECOVERY_POINTS)
         starts = self._offsets(names.LOG_STARTS)
         # Kafka keeps none: there the recovery point is all that is known to have been flushed.
-        flushed = None if self.is_clean else read_facts(self.disk, f"{self.folder}/{names.FLUSHED_OFFSETS}")
+        flushed = NOTHING_TOLD
+        if not self.is_clean:
+            flushed = read_facts(self.disk, f"{self.folder}/{names.FLUSHED_OFFSETS}")
         for entry in sorted(self.disk.entries(self.folder)):
             if not entry.is_folder:
                 continue
@@ -130,8 +132,8 @@ def copy_partition(store: LogStore, foreign: ForeignPartition, config: LogConfig
     unique = store.volume.randomness.randbytes(16).hex()
     draft = f"{store.folder}/{names.deleted_folder_name(foreign.partition, unique)}"
     final = f"{store.folder}/{names.folder_name(foreign.partition)}"
-    noted = noted_flush(foreign.found, foreign.topic_id, foreign.partition)
-    flushed_offset = max(foreign.found.recovery_point, noted)
+    noted = foreign.found.flushed.of((foreign.topic_id, foreign.partition.partition))
+    flushed_offset = max(foreign.found.recovery_point, noted.offset)
     disk.make_folder(draft)
     try:
         for entry in disk.entries(foreign.folder):

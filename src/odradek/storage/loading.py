@@ -5,7 +5,7 @@ Source: ``LogLoader``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 from odradek.core.errors import DamageError
@@ -14,7 +14,7 @@ from odradek.storage import names
 from odradek.storage.checkpoints import decode_partition_metadata, encode_partition_metadata
 from odradek.storage.config import LogConfig
 from odradek.storage.disk import NO_DESCRIPTOR, Disk, write_all
-from odradek.storage.flush_journal import UNSURE, Place
+from odradek.storage.flush_journal import NOTHING_TOLD, Told
 from odradek.storage.log import Log
 from odradek.storage.recovery import Recovered, ignore_moved, load_epochs, recover, write_again
 from odradek.storage.segment import Segment
@@ -28,13 +28,12 @@ class Found(NamedTuple):
     """What the checkpoints and the last stop tell of a partition; -1 where they tell nothing.
 
     ``flushed`` is what the flush journal tells, of all partitions: whose folder it is, only that itself says.
-    None when there is no journal.
     """
 
     recovery_point: int = UNKNOWN_OFFSET
     log_start_offset: int = UNKNOWN_OFFSET
     is_clean: bool = False
-    flushed: Mapping[Place, int] | None = None
+    flushed: Told = NOTHING_TOLD
     is_start_lost: bool = False
     """The log start checkpoint is damaged: the leader epochs know it, too."""
 
@@ -144,7 +143,7 @@ def measure_tail(disk: Disk, data_folder: str, topic_partition: TopicPartition, 
             if offset == point and suffix != names.SNAPSHOT  # Kafka sets room for indexes aside
         )
         and found.log_start_offset <= point
-        and noted_flush(found, known_topic_id(disk, folder), topic_partition) <= point
+        and found.flushed.of((known_topic_id(disk, folder), topic_partition.partition)).offset <= point
     )
     return None if is_empty else size
 
@@ -249,8 +248,8 @@ def restore(
     if found.is_clean:
         end_offset = _clean_end(segments[-1], found.recovery_point)
     else:
-        noted = noted_flush(found, topic_id, topic_partition)
-        flushed = max(noted, point)
+        noted = found.flushed.of((topic_id, topic_partition.partition))
+        flushed = max(noted.offset, point)
         try:
             recovered = recover(
                 topic_partition,
@@ -263,7 +262,7 @@ def restore(
                 index_interval_bytes,
                 moved,
             )
-            if noted == UNSURE or topic_id == ZERO_ID:
+            if not noted.is_sure or topic_id == ZERO_ID:
                 write_again(disk, segments, flushed)
         finally:
             for segment in segments:
@@ -279,13 +278,6 @@ def restore(
         segments = _start_over(disk, folder, segments, snapshots, start_offset, now_ms)
         end_offset, recovered = start_offset, None
     return Restored(start_offset, end_offset, min(point, end_offset), recovered), segments, snapshots
-
-
-def noted_flush(found: Found, topic_id: TopicId, topic_partition: TopicPartition) -> int:
-    """Up to where the flush journal says that a partition was flushed; 0 when it does not, or UNSURE."""
-    if found.flushed is None:
-        return UNSURE
-    return found.flushed.get((topic_id, topic_partition.partition), 0)
 
 
 def _made(

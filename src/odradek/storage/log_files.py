@@ -227,7 +227,7 @@ class LogFiles(LogState):
                 self.volume.write_recovery_points()
             if offset < self.flushed_offset:
                 partition = self.topic_partition.partition
-                self.volume.journal.note([Fact(self.topic_id, partition, offset)])
+                self.volume.journal.retract(Fact(self.topic_id, partition, offset))
             self._truncate(offset)
         except (DamageError, OSError) as error:
             raise self.failed(error) from error

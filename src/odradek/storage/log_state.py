@@ -281,6 +281,7 @@ class LogState:
             item.grown_fd = active.lend()
             item.grown_from = active.size - self.unflushed_bytes
         item.truncations = self._truncations
+        item.flushed_offset = self.flushed_offset
         item.is_whole, self._is_unsynced = self._is_unsynced and self.offline is None, False
         if self.topic_id != ZERO_ID and self.offline is None:
             item.fact = Fact(self.topic_id, self.topic_partition.partition, self.log_end_offset)

@@ -31,7 +31,6 @@ from odradek.storage.loading import (
     load_empty_tail,
     load_log,
     measure_tail,
-    noted_flush,
     stand_in_for,
     take_over,
 )
@@ -100,15 +99,12 @@ class Recovering:
         log = self._logs[partition]
         if log.topic_id == ZERO_ID:  # there may be a descriptor for it now
             log.topic_id = known_topic_id(self._volume.disk, log.folder)
-        facts = found.flushed
-        if facts is not None:
-            place = log.topic_id, partition.partition
-            facts = {place: facts[place]} if place in facts else {}
+        told = found.flushed.only((log.topic_id, partition.partition))
         plan = self.busy[partition] = RecoverPlan(
             partition,
             self._volume.folder,
             log.topic_id,
-            found._replace(flushed=facts),
+            found._replace(flushed=told),
             log.config.index_interval_bytes,
             log.is_strict,
             now_ms,
@@ -136,8 +132,9 @@ class Recovering:
         if part.restored is None:
             assert part.error is not None
             return fail(stand_in, part.error)
-        noted = max(noted_flush(plan.found, plan.topic_id, partition), part.restored.recovery_point)
-        log = take_over(stand_in, part.restored, noted, is_synced=plan.is_synced, now_ms=now_ms)
+        noted = plan.found.flushed.of((plan.topic_id, partition.partition)).offset
+        flushed_offset = max(noted, part.restored.recovery_point)
+        log = take_over(stand_in, part.restored, flushed_offset, is_synced=plan.is_synced, now_ms=now_ms)
         if log.offline is None and plan.is_synced and log.topic_id != ZERO_ID:
             self._volume.journal.note([Fact(log.topic_id, partition.partition, log.flushed_offset)])
         return log

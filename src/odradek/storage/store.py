@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import cast
 
 from odradek.core.clock import Clock
@@ -24,7 +24,7 @@ from odradek.storage.config import LogConfig
 from odradek.storage.data_folder import load_identity, take_folder
 from odradek.storage.disk import Disk, replace_file
 from odradek.storage.flush import FlushTicket
-from odradek.storage.flush_journal import UNSURE, Fact, Place, read_facts
+from odradek.storage.flush_journal import NOTHING_TOLD, Fact, Told, read_facts
 from odradek.storage.loading import UNKNOWN_OFFSET, Found, create_log
 from odradek.storage.log import Log
 from odradek.storage.recover_job import LogRecovered
@@ -136,7 +136,7 @@ class LogStore:
         self.was_clean = self.was_clean and not damaged
         is_start_lost = names.LOG_STARTS in damaged
         self.cleaner_points = self._read_offsets(names.CLEANER_POINTS, [])
-        flushed = None
+        flushed = NOTHING_TOLD
         if not self.was_clean:
             flushed = read_facts(self.disk, f"{self.folder}/{names.FLUSHED_OFFSETS}")
         partitions = []
@@ -173,27 +173,30 @@ class LogStore:
         if not self.was_clean and self.logs and not self.recovering.is_needed:
             self._sync_recovered()
             self.volume.write_recovery_points()
-        self.volume.journal.start(self._facts_to_keep(flushed))
+        self.volume.journal.start(self._facts_to_keep(flushed), flushed)
 
     def _may_be_clean_to(self, log: Log, offset: int) -> bool:
         return log.is_recovering or offset <= log.log_end_offset
 
-    def _facts_to_keep(self, told: Mapping[Place, int] | None) -> list[Fact]:
+    def _facts_to_keep(self, told: Told) -> list[Fact]:
         """What the checkpoint does not say. Of a log that could not be opened it says what it said before:
-        the next start would take the damage, and all that was flushed behind it, for a torn tail."""
-        kept = []
+        the next start would take the damage, and all that was flushed behind it, for a torn tail. Nor is
+        anything forgotten that may be about a log which does not tell whose it is."""
+        kept, places, unclear = [], set(), set()
         for log in self.logs.values():
             place = (log.topic_id, log.topic_partition.partition)
+            places.add(place)
+            if log.topic_id == ZERO_ID or log.offline is not None:
+                unclear.add(place[1])
             if log.topic_id == ZERO_ID:
                 continue
             if log.offline is None:
                 if log.recovery_point < log.flushed_offset:
                     kept.append(Fact(*place, log.flushed_offset))
-            elif not self.was_clean:
-                offset = UNSURE if told is None else told.get(place)
-                if offset is not None:
-                    kept.append(Fact(*place, offset))
-        return kept
+            elif not self.was_clean and (noted := told.of(place)) != (0, True):
+                kept.append(noted.as_fact(place))
+        others = [place for place in told.facts if place not in places and place[1] in unclear]
+        return kept + [told.of(place).as_fact(place) for place in others]
 
     def _take_clean_marker(self) -> None:
         path = f"{self.folder}/{names.CLEAN_SHUTDOWN}"
@@ -239,6 +242,7 @@ class LogStore:
             raise OSError(errno.EBUSY, "a log of that name, now deleted, is still being recovered", folder)
         if self.disk.exists(folder):  # a deletion, or a creation, came to nothing half-way
             self._set_aside(topic_partition, folder, config)
+        self.volume.journal.retract(Fact(topic_id, topic_partition.partition, 0))
         log = create_log(self.volume, topic_partition, topic_id, config, now_ms)
         self.logs[topic_partition] = log
         if topic_partition in self._stale:

@@ -157,9 +157,8 @@ def test_a_second_kill_finds_what_the_first_one_left(opener: Opener, crashed: li
     first = opener(at_once_bytes=0)
     path = f"{first.folder}/{names.FLUSHED_OFFSETS}"
     known = read_facts(first.disk, path)
-    assert known is not None
     places = {one: (first.logs[one].topic_id, one.partition) for one in (T0, T1)}
-    assert {one: known[place] for one, place in places.items()} == {T0: 90, T1: 90}
+    assert {one: known.facts[place] for one, place in places.items()} == {T0: 90, T1: 90}
     first.write_checkpoints()
     crash(first)
     second = opener(at_once_bytes=0)

@@ -38,8 +38,8 @@ class Chaos:
             self._kinds = [kind for kind in every if self._rng.random() < 0.5] or [self._cut_power]
         self.rot = Rot(world)
         if self.rot.is_there and not only_power_cuts:
-            others = [kind for kind in self._kinds if kind not in (self._fail_calls, self._fill_disk)]
-            self._kinds = [*others, self.rot.strike]
+            self._kinds.append(self.rot.strike)
+            self._node.on_flushed = self.rot.look
         self._longest_peace_ms = 600 if only_power_cuts else 2_000
         self._until_ms = dict[str, float]()
         self._failing: tuple[str, ...] = ()

@@ -51,6 +51,7 @@ class Node:
         self.offline: dict[str, str] = {}
         """Partitions that are or were offline in this life, and why."""
         self.on_power_cut: Callable[[], None] = lambda: None
+        self.on_flushed: Callable[[], None] = lambda: None
         self.had_faults = False
         """Whether the disk ever failed a call in a way that only a broken one does."""
         self.calls_until_crash: int | None = None
@@ -232,6 +233,7 @@ class Node:
             self._flush_in_flight = False
             assert self.broker is not None
             self.broker.finish_flush(flush, self._flush_if_urgent)
+            self.on_flushed()
             self.note_offline()
 
         self._later(self.rng.random(), finish)

@@ -2,9 +2,8 @@
 
 Their partition may go offline, as docs/damage.md says; nothing wrong may be served, no other partition may
 notice, and once the bits are back, as from a backup, all that was promised is there. Which seeds have it is
-drawn apart from all else, so that the others stay the runs that they were. Those that have it have no disk
-that is full or fails: where the flush journal cannot be written, the next start takes damage behind the
-recovery point for a torn tail, as the README says.
+drawn apart from all else, so that the others stay the runs that they were. A bit may flip in anything that
+was noted as flushed, whatever became of the note, but for what a power cut may have taken of it.
 """
 
 import contextlib
@@ -15,7 +14,7 @@ from odradek.core.ids import TopicPartition
 from odradek.records.batch import CRC_START, iterate_batches
 from odradek.records.errors import CorruptBatchError
 from odradek.storage import names
-from odradek.storage.flush_journal import decode_facts
+from odradek.storage.flush_journal import ASIDE, NOTHING_TOLD, decode_facts
 from odradek.testing.simulation.disk import File, Folder
 from odradek.testing.simulation.node import FOLDER
 
@@ -35,6 +34,19 @@ class Rot:
         self._flips: list[tuple[str, int, int]] = []
         self.is_there = self._rng.random() < SHARE
         self.partitions: set[str] = set()
+        self._noted: dict[TopicPartition, int] = {}
+        """Up to where partitions were flushed when last all of that was noted."""
+
+    def look(self) -> None:
+        """A flush has ended: what it made durable is to be told from what is torn from now on."""
+        broker = self._world.node.broker
+        if broker is not None and broker.store.volume.journal.is_whole:
+            for partition, log in broker.store.logs.items():
+                if log.offline is None:
+                    self._noted[partition] = log.flushed_offset
+
+    def power_was_cut(self) -> None:
+        self._noted.clear()
 
     def strike(self) -> None:
         """The broker is killed, and comes back to one bit that is another one."""
@@ -60,14 +72,16 @@ class Rot:
     def _places(self) -> list[tuple[TopicPartition, str, int, int]]:
         """Batches that the next start knows to have been flushed: which bytes the CRC of each covers."""
         volume = self._world.node.volume
-        journal = volume.find(f"{FOLDER}/{names.FLUSHED_OFFSETS}")
-        facts = decode_facts(bytes(journal.durable)) if isinstance(journal, File) else {}
+        path = f"{FOLDER}/{names.FLUSHED_OFFSETS}"
+        journal = volume.find(path) or volume.find(path + ASIDE)
+        facts = decode_facts(bytes(journal.durable)) if isinstance(journal, File) else NOTHING_TOLD
         places = []
         for topic in self._world.kept_topics:
             for number in range(topic.partitions):
                 partition = TopicPartition(topic.name, number)
                 folder = f"{FOLDER}/{names.folder_name(partition)}"
-                flushed = facts.get((topic.topic_id, number), 0)
+                told = facts.of((topic.topic_id, number)).offset
+                flushed = max(told, self._noted.get(partition, 0))
                 found = volume.find(folder)
                 for name, file in found.names.items() if isinstance(found, Folder) else ():
                     if name.endswith(names.LOG) and isinstance(file, File):

@@ -71,7 +71,7 @@ class Simulation:
             "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
         }
         self.node = Node(self.loop, self.rng, self.trace, {**keys, **(overrides or {})})
-        self.node.on_power_cut = self.history.power_was_cut
+        self.node.on_power_cut = self._power_was_cut
         self.topics: list[TopicInfo] = []
         self.kept_topics: list[TopicInfo] = []
         """Never deleted: groups read them."""
@@ -181,6 +181,10 @@ class Simulation:
         for partition, why in self.node.offline.items():
             if not self.node.had_faults and partition not in self._chaos.rot.partitions:
                 self.history.problem(f"{partition} is offline after a start: {why}")
+
+    def _power_was_cut(self) -> None:
+        self.history.power_was_cut()
+        self._chaos.rot.power_was_cut()
 
     async def _check(self, members: list[GroupMember]) -> None:
         """Read everything once more and hold it against what clients were told."""
