@@ -48,7 +48,9 @@ soak-transactions: $(BIN)/.dev
 soak-power: $(BIN)/.dev
 	$(BIN)/python -m tests.faults.power --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
-soak: soak-simulation soak-transactions soak-power
+# All three at a time. With SEEDS=7000- the other two go on for ever, too: until it is interrupted
+soak: $(BIN)/.dev
+	$(MAKE) -j3 soak-simulation soak-transactions soak-power $(if $(filter %-,$(SEEDS)),SECONDS=inf)
 
 format: $(BIN)/.dev
 	$(BIN)/ruff format .

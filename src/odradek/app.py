@@ -9,6 +9,7 @@ import os
 import random
 import resource
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from odradek.broker.broker import Broker
 from odradek.cluster.file_store import FileMetadataStore
 from odradek.core.clock import Clock, SystemClock
 from odradek.core.config.broker import BrokerConfig
+from odradek.core.errors import StartupError
 from odradek.core.ids import Randomness
 from odradek.server.server import Server
 from odradek.storage.data_folder import FolderInUseError
@@ -31,6 +33,8 @@ log = logging.getLogger("odradek")
 
 LAST_CHILD_MS = 10_000
 LAST_CHILD_PAUSE_S = 0.02
+FEWEST_DESCRIPTORS = 64
+"""With fewer a broker hardly gets to serve anybody; with very few it does not even get an event loop."""
 GC_THRESHOLD = 50_000
 """Collections are rare, and short as what start-up made is frozen: they would show in p99 otherwise."""
 
@@ -147,17 +151,25 @@ def run(
 
     ``ready_file`` gets one JSON line once the port is open: ``bootstrap_servers``, ``data`` and ``pid``.
     """
-    _raise_descriptor_limit()
+    limit = _raise_descriptor_limit()
+    if limit < FEWEST_DESCRIPTORS:
+        raise StartupError(
+            f"only {limit} files may be open here, and no more may be asked for; raise it first, as with"
+            " `ulimit -n 65536`"
+        )
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_serve(config, ready_file, on_ready))
 
 
-def _raise_descriptor_limit() -> None:
-    """As far as the system lets us without asking: a partition in use needs one, and so does a connection."""
+def _raise_descriptor_limit() -> int:
+    """As far as the system lets us without asking: a partition in use needs one, and so does a connection.
+    Returns how many there may be."""
     limit, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         if limit != highest:
             resource.setrlimit(resource.RLIMIT_NOFILE, (highest, highest))
+            limit = highest
+    return limit if limit != resource.RLIM_INFINITY else sys.maxsize
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

@@ -127,3 +127,15 @@ def test_a_port_in_use_is_said_once_with_what_to_do(run_offline: Run, tmp_path: 
         f"error: cannot listen on {address}: the port is in use; stop the program that holds it, "
         "or choose another with --listen HOST:PORT"
     )
+
+
+def test_with_hardly_any_descriptors_it_says_so_and_what_to_do(
+    run_offline: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda what: (12, 12))
+    done = run_offline("serve", "--data", tmp_path / "d", code=1)
+    assert done.err == (
+        "error: only 12 files may be open here, and no more may be asked for; raise it first, as with"
+        " `ulimit -n 65536`\n"
+    )
+    assert not (tmp_path / "d").exists()

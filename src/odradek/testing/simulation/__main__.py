@@ -1,12 +1,14 @@
 """``python -m odradek.testing.simulation SEED…``: run seeds in parallel, show traces of those that fail."""
 
 import argparse
+import contextlib
 import itertools
+import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from multiprocessing import Pool
+from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +39,29 @@ def main() -> int:
     )
     failed = done = 0
     totals: dict[str, int] = {}
-    with Pool(options.jobs) as pool:
-        # In blocks, as a pool takes in all that it is given, and seeds may have no end.
-        while block := list(itertools.islice(seeds, _BLOCK)):
-            for result in pool.imap_unordered(run, block):
-                done += 1
-                for what, number in result.counts.items():
-                    totals[what] = totals.get(what, 0) + number
-                if options.trace is not None:
-                    options.trace.write_text("\n".join(result.trace) + "\n")
-                    print(f"seed {result.seed}: trace {result.digest} in {options.trace}")
-                if result.problems:
-                    failed += 1
-                    print(describe(result), flush=True)
+    with contextlib.suppress(KeyboardInterrupt), Pool(options.jobs, _leave_interrupts_to_us) as pool:
+        for result in _results(pool, run, seeds):
+            done += 1
+            for what, number in result.counts.items():
+                totals[what] = totals.get(what, 0) + number
+            if options.trace is not None:
+                options.trace.write_text("\n".join(result.trace) + "\n")
+                print(f"seed {result.seed}: trace {result.digest} in {options.trace}")
+            if result.problems:
+                failed += 1
+                print(describe(result), flush=True)
     print(f"{done} seeds, {failed} failed, {time.monotonic() - began:.0f} s; " + _summary(totals))
     return 1 if failed else 0
+
+
+def _leave_interrupts_to_us() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _results(pool: Pool, run: Callable[[int], Result], seeds: Iterator[int]) -> Iterator[Result]:
+    """In blocks, as a pool takes in all that it is given, and seeds may have no end."""
+    while block := list(itertools.islice(seeds, _BLOCK)):
+        yield from pool.imap_unordered(run, block)
 
 
 def describe(result: Result) -> str:
