@@ -26,6 +26,7 @@ FOUND = {
     "a batch behind one that was refused, as there was no room for a log, was taken once there was": 8543,
     "a flush could not be noted on a full disk, and damage was cut off as a torn tail": 20052,
     "the journal's word on a log that did not tell its topic was lost, and damage was cut off": 20543,
+    "a deletion that the metadata log had failed to take was answered as done when it was asked again": 7413,
     "a log for which there was no descriptor at a start was offline until the next": 20582,
 }
 """What went wrong once → a seed that showed it. The fixes have unit tests of their own."""

@@ -112,6 +112,7 @@ class MetadataCommits:
         if self._failure is not None:
             log.error("the metadata log failed, nothing can be changed any more: %s", self._failure)
             refused, self._pending, self._in_flight = self._pending, deque(), 0
+            self.proposed = self.image  # what is not durable must not be what the next command is told
             for _, _, done in refused:
                 _tell(done, self._refusal(self._failure))
             return

@@ -74,7 +74,7 @@ class Server:
         highest = 1 << 31 if unlimited else limit - min(SPARE_DESCRIPTORS, limit // 4)
         self.limits = ConnectionLimits(broker, clock, highest)
         self.memory = RequestMemory(broker.config.queued_max_request_bytes)
-        self._flush_is_next = self._is_quiet = False
+        self._flush_is_next = self._no_request_came = False
         self._flush_due_s = 0.0
         self._linger_handle: asyncio.TimerHandle | None = None
         self._timer_handle: asyncio.TimerHandle | None = None
@@ -195,7 +195,7 @@ class Server:
         if not broker.has_unflushed or self._flush_in_flight:
             return
         if broker.flush_is_urgent:
-            self._is_quiet = False
+            self._no_request_came = False
             if not self._flush_is_next:
                 self._flush_is_next = True
                 self._flush_due_s = self._loop.time() + RIDE_S
@@ -213,10 +213,14 @@ class Server:
         """Begins a flush of little behind the first wake-up that brings no request, so that what others have
         sent meanwhile rides along: clients that were answered together come back one after the other."""
         is_late = self._loop.time() >= self._flush_due_s
-        if self._is_quiet or is_late or self.broker.store.volume.unflushed_bytes() >= OVERLAP_FROM_BYTES:
+        if (
+            self._no_request_came
+            or is_late
+            or self.broker.store.volume.unflushed_bytes() >= OVERLAP_FROM_BYTES
+        ):
             self._flush()
         else:
-            self._is_quiet = True  # unless the next wake-up tells otherwise
+            self._no_request_came = True  # unless the next wake-up tells otherwise
             self._loop.call_soon(self._flush_when_quiet)
 
     def _flush(self) -> None:
