@@ -1,7 +1,5 @@
-"""One segment of a log: a run of batches in a file, with its indexes.
+"""One segment of a log: a run of batches in a file (``segment_file.py``), its indexes, and finding batches.
 
-Nothing is opened before it is needed. Walking reads through ``pread``, so that a failing disk is an
-``OSError`` and not a signal; only the bytes that are handed out come from a mapping.
 Source: ``LogSegment``.
 """
 
@@ -14,21 +12,16 @@ from odradek.storage import names
 from odradek.storage.disk import Bytes, Disk, write_all
 from odradek.storage.index import TIME_ENTRY_SIZE, OffsetIndex, TimeIndex
 from odradek.storage.producers import AbortedTransaction
+from odradek.storage.segment_file import CLOSED, SegmentFile
 from odradek.storage.transactions import TransactionIndex
 
 ROOM_FROM_BYTES = 1024 * 1024
 """A segment of this size gets room set aside ahead of its writes: small ones, of which many logs have only
 one, cost no more disk than they hold."""
 UNKNOWN_TIMESTAMP = -2
-_CLOSED = -1
 WALK_BYTES = 8 * 1024
 _FIRST_WALK_BYTES = 512
-_COPY_BYTES = 1024 * 1024
 _FEW_BATCHES = 4
-_MAP_FROM_BYTES = 32 * 1024
-_MAP_AGAIN_BYTES = 4 * 1024 * 1024
-"""A range that is not mapped yet is copied when it is smaller than the first and the file has grown by less
-than the second since it was mapped; else the file is mapped afresh."""
 
 
 class Place(NamedTuple):
@@ -40,31 +33,19 @@ class Place(NamedTuple):
     last_offset: int
 
 
-class Segment:
+class Segment(SegmentFile):
     """A segment of ``size`` bytes. ``is_active`` is true for the last one, which alone is appended to."""
 
     __slots__ = (
-        "_lent_fd",
-        "_mapped",
         "_offset_index",
         "_time_index",
         "_transaction_index",
-        "_was_mapped",
-        "base_offset",
         "bytes_since_index",
         "created_ms",
-        "disk",
-        "fd",
         "first_timestamp",
-        "folder",
-        "is_active",
         "max_timestamp",
         "max_timestamp_offset",
         "roll_jitter_ms",
-        "size",
-        "suffix",
-        "unchecked_from",
-        "unchecked_to",
     )
 
     def __init__(
@@ -78,40 +59,18 @@ class Segment:
         is_active: bool,
         suffix: str = "",
     ) -> None:
-        self.disk = disk
-        self.folder = folder
-        self.base_offset = base_offset
-        self.size = size
+        super().__init__(disk, folder, base_offset, size, is_active=is_active, suffix=suffix)
         self.created_ms = created_ms
-        self.is_active = is_active
-        self.suffix = suffix
-        self.unchecked_from = 0
-        self.unchecked_to = size
-        """Bytes between the two were not written by this process, nor were their CRCs looked at by it."""
         self.roll_jitter_ms = 0
         self.bytes_since_index = 0
         self.first_timestamp = UNKNOWN_TIMESTAMP
         self.max_timestamp = UNKNOWN_TIMESTAMP
         self.max_timestamp_offset = base_offset
-        self.fd = _CLOSED
-        self._lent_fd = _CLOSED
-        """A flush uses it: it stays open until it is given back, whatever becomes of the segment."""
-        self._mapped: memoryview | None = None
-        self._was_mapped = False
         self._offset_index: OffsetIndex | None = None
         self._time_index: TimeIndex | None = None
         self._transaction_index: TransactionIndex | None = None
 
-    def path(self, suffix: str = names.LOG) -> str:
-        return f"{self.folder}/{names.file_name(self.base_offset, suffix)}{self.suffix}"
-
     # -- files
-
-    def open(self) -> int:
-        """The log file's descriptor, opened if need be."""
-        if self.fd == _CLOSED:
-            self.fd = self.disk.open(self.path(), writable=self.is_active)
-        return self.fd
 
     def create(self) -> None:
         """Make the log file, empty, and start with empty indexes."""
@@ -137,84 +96,6 @@ class Segment:
         if self._transaction_index is not None:
             self._transaction_index.close()
             self._transaction_index = None
-
-    def close_file(self) -> None:
-        """Give back the log file's descriptor only."""
-        if self.fd != _CLOSED:
-            if self.fd != self._lent_fd:
-                self.disk.close(self.fd)
-            self.fd = _CLOSED
-
-    def lend(self) -> int:
-        """The log file's descriptor, which must be open, for a thread to sync until :meth:`take_back`."""
-        self._lent_fd = self.fd
-        return self.fd
-
-    def take_back(self) -> None:
-        """Nobody else uses the descriptor any more."""
-        lent, self._lent_fd = self._lent_fd, _CLOSED
-        if lent not in (self.fd, _CLOSED):
-            self.disk.close(lent)
-
-    def read(self, position: int, length: int) -> bytes:
-        """A copy of ``length`` bytes; DamageError when the file is shorter than it was."""
-        data = self.disk.pread(self.fd if self.fd != _CLOSED else self.open(), length, position)
-        while len(data) < length:
-            more = self.disk.pread(self.fd, length - len(data), position + len(data))
-            if not more:
-                raise DamageError(
-                    self.path(), position + len(data), f"the file ends here, not at {self.size}"
-                )
-            data += more
-        return data
-
-    def view(self, start: int, end: int) -> memoryview | bytes:
-        """The bytes from ``start`` to ``end``, mapped unless they are few and fresh."""
-        mapped = self._mapped
-        if mapped is not None and end <= len(mapped):
-            return mapped[start:end]
-        if self.is_active and end - start < _MAP_FROM_BYTES:
-            mapped_size = len(mapped) if mapped is not None else 0
-            if self.size - mapped_size < _MAP_AGAIN_BYTES:
-                return self.read(start, end - start)
-        return self.map(end)[start:end]
-
-    def map(self, end: int) -> memoryview:
-        """A mapping of the file's first ``end`` bytes, or more. Raises DamageError when it is shorter."""
-        mapped = self._mapped
-        if mapped is None or end > len(mapped):
-            fd = self.fd if self.fd != _CLOSED else self.open()
-            if self.disk.size(fd) < self.size:
-                raise DamageError(self.path(), self.disk.size(fd), f"the file ends here, not at {self.size}")
-            self._mapped = mapped = self.disk.map(fd, self.size)
-            self._was_mapped = True
-        return mapped
-
-    def shrink(self, size: int) -> None:
-        """Cut the file to ``size``; the indexes must be rebuilt after it.
-
-        A file that was mapped is replaced, not cut: a reader may still hold a view, and would get a SIGBUS.
-        """
-        fd = self.open()
-        self._mapped = None
-        if not self._was_mapped:
-            self.disk.truncate(fd, size)
-        else:
-            temporary = self.path() + names.TEMPORARY
-            fresh = self.disk.open(temporary, create=True)
-            self.disk.truncate(fresh, 0)
-            for position in range(0, size, _COPY_BYTES):
-                write_all(self.disk, fresh, self.read(position, min(_COPY_BYTES, size - position)), position)
-            self.disk.sync(fresh)
-            self.disk.rename(temporary, self.path())
-            self.close_file()
-            self.fd = fresh
-        self.size = size
-        self.unchecked_to = min(self.unchecked_to, size)
-
-    def file_names(self) -> list[str]:
-        """Paths of all files that may belong to the segment."""
-        return [self.path(suffix) for suffix in names.SEGMENT_SUFFIXES]
 
     # -- indexes
 
@@ -357,7 +238,7 @@ class Segment:
     def load_first_timestamp(self) -> None:
         """Find the first batch's timestamp, if it is not known yet."""
         if self.first_timestamp == UNKNOWN_TIMESTAMP:
-            was_closed = self.fd == _CLOSED
+            was_closed = self.fd == CLOSED
             header = self.read(0, HEADER_SIZE) if self.size >= HEADER_SIZE else None
             self.first_timestamp = int.from_bytes(header[35:43], "big", signed=True) if header else -1
             if was_closed:
