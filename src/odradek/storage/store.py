@@ -179,9 +179,9 @@ class LogStore:
         return log.is_recovering or offset <= log.log_end_offset
 
     def _facts_to_keep(self, told: Told) -> list[Fact]:
-        """What the checkpoint does not say. Of a log that could not be opened it says what it said before:
-        the next start would take the damage, and all that was flushed behind it, for a torn tail. Nor is
-        anything forgotten that may be about a log which does not tell whose it is."""
+        """Up to where logs are flushed: without the checkpoint, which says so, too, but may be damaged, the
+        next start would take other damage for a torn tail. Of a log that could not be opened, what was told
+        before. Nor is anything forgotten that may be about a log which does not tell whose it is."""
         kept, places, unclear = [], set(), set()
         for log in self.logs.values():
             place = (log.topic_id, log.topic_partition.partition)
@@ -191,7 +191,7 @@ class LogStore:
             if log.topic_id == ZERO_ID:
                 continue
             if log.offline is None:
-                if log.recovery_point < log.flushed_offset:
+                if log.flushed_offset > 0:
                     kept.append(Fact(*place, log.flushed_offset))
             elif not self.was_clean and (noted := told.of(place)) != (0, True):
                 kept.append(noted.as_fact(place))

@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 from odradek.core.ids import ZERO_ID, new_id
+from odradek.storage import names
 from odradek.storage.disk import SystemDisk
 from odradek.storage.flush_journal import (
     NOTHING_TOLD,
@@ -23,7 +24,7 @@ from odradek.storage.log import Log
 from odradek.storage.store import LogStore
 from tests.support.disks import QuickDisk
 
-from .conftest import NOW_MS, T0, FaultyDisk, Opener, append, crash, make_log, values_of
+from .conftest import NOW_MS, T0, FaultyDisk, Opener, append, crash, make_log, stop, values_of
 
 A, B = new_id(Random(1)), new_id(Random(2))
 FACTS = [Fact(A, 0, 5), Fact(B, 3, 1 << 40), Fact(A, 0, 9)]
@@ -413,6 +414,22 @@ def test_what_was_flushed_of_a_log_that_did_not_tell_its_topic_is_known_to_the_s
     assert again.logs[T0].topic_id == ZERO_ID
     crash(again)
     flip(log, b"second")
+    assert "below offset 3 had been flushed" in str(opener().logs[T0].offline)
+
+
+@pytest.mark.parametrize("is_clean", [False, True])
+def test_what_was_flushed_is_known_without_the_recovery_points_too(
+    opener: Opener, store: LogStore, is_clean: bool
+) -> None:
+    log = make_log(store)
+    for value in (b"first", b"second", b"third"):
+        append(log, value)
+        store.flush(NOW_MS)
+    (stop if is_clean else crash)(store)
+    crash(opener())
+    flip(log, b"second")
+    points = Path(store.folder, names.RECOVERY_POINTS)
+    points.write_bytes(points.read_bytes().replace(b"3", b"2"))
     assert "below offset 3 had been flushed" in str(opener().logs[T0].offline)
 
 
