@@ -29,6 +29,8 @@ JOB_LOGS = 200
 JOBS_PER_PROCESS = 8
 TELL_MS = 5_000
 """How often the log tells how far it is."""
+NO_ROOM_MS = 5_000
+"""How long logs rest for which the disk has no room: recovering one takes some kilobytes."""
 MOST_TRIES = 3
 """So often a log is tried whose job ends before it has told of it."""
 
@@ -71,6 +73,8 @@ class Recovery:
         self._waiting = sorted(sizes, key=lambda one: (one.topic not in INTERNAL_TOPICS, -sizes[one], one))
         self._count, self._total = len(sizes), sum(sizes.values())
         self._failures: dict[TopicPartition, int] = {}
+        self._without_room: list[TopicPartition] = []
+        self._room_due_ms = 0
         self._running: list[_Running] = []
         self._started_ms: int | None = None
         self._told_ms = 0
@@ -106,12 +110,14 @@ class Recovery:
                 *(self._count - progress.partitions, self._count),
                 *(progress.done / 1e6, progress.total / 1e6),
             )
+        if self._without_room and now_ms >= self._room_due_ms:
+            self._waiting, self._without_room = self._waiting + self._without_room, []
         self._submit(self.jobs)
 
     def _submit(self, jobs: JobRunner) -> None:
         while self._waiting and len(self._running) < self._config.num_recovery_threads_per_data_dir:
             self._submit_next(jobs)
-        if not self._waiting and not self._running and self._count:
+        if not (self._waiting or self._without_room or self._running) and self._count:
             self._end()
 
     def _submit_next(self, jobs: JobRunner) -> None:
@@ -150,7 +156,16 @@ class Recovery:
 
     def _job_ended(self, running: _Running, outcome: Outcome) -> None:
         self._running.remove(running)
-        for partition in self._store.recovering.abandoned(running.partitions):
+        left = self._store.recovering.abandoned(running.partitions)
+        if left and outcome.error is None:
+            log.warning(
+                "recovery: there is no room on the disk to recover %d partitions, it is tried every %d s: %s",
+                *(len(left), NO_ROOM_MS // 1_000, ", ".join(map(str, left[:10]))),
+            )
+            self._without_room += left
+            self._room_due_ms = self._clock.monotonic_ms() + NO_ROOM_MS
+            left = []
+        for partition in left:
             self._failures[partition] = self._failures.get(partition, 0) + 1
             if self._failures[partition] < MOST_TRIES:
                 self._waiting.append(partition)

@@ -13,7 +13,7 @@ from odradek.core.ids import ZERO_ID, TopicId, TopicPartition
 from odradek.storage import names
 from odradek.storage.checkpoints import decode_partition_metadata, encode_partition_metadata
 from odradek.storage.config import LogConfig
-from odradek.storage.disk import NO_DESCRIPTOR, Disk, write_all
+from odradek.storage.disk import FULL, NO_DESCRIPTOR, Disk, write_all
 from odradek.storage.flush_journal import NOTHING_TOLD, Told
 from odradek.storage.log import Log
 from odradek.storage.recovery import Recovered, ignore_moved, load_epochs, recover, write_again
@@ -89,12 +89,12 @@ def load_log(
     """Open a partition's folder. Without a clean stop its tail is recovered; the caller then has to sync it.
 
     A log that is damaged or cannot be read is returned offline, with what the checkpoints tell of it.
-    Raises ``OSError`` when there was no descriptor left, which says nothing of the log.
+    Raises ``OSError`` when there was no descriptor left, or no room, which says nothing of the log.
     """
     try:
         return _load_log(volume, topic_partition, config, found, now_ms)
     except (DamageError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in NO_DESCRIPTOR:
+        if isinstance(error, OSError) and error.errno in NO_DESCRIPTOR | FULL:
             raise
         log = _unread(volume, topic_partition, config, found, now_ms)
         log.go_offline(error if isinstance(error, DamageError) else DamageError(log.folder, 0, str(error)))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from odradek.core.errors import DamageError
 from odradek.core.ids import TopicId, TopicPartition
 from odradek.storage import names
-from odradek.storage.disk import Disk
+from odradek.storage.disk import FULL, Disk
 from odradek.storage.flush import SYNC_FILE_SYSTEM_FROM, sync_all_files
 from odradek.storage.jobs import Meter
 from odradek.storage.loading import Found, Restored, restore
@@ -43,7 +43,8 @@ class LogRecovered(NamedTuple):
 
 
 def recover_all(disk: Disk, plans: list[RecoverPlan], meter: Meter) -> None:
-    """Recover the logs of ``plans``, handing a :class:`LogRecovered` over for each.
+    """Recover the logs of ``plans``, handing a :class:`LogRecovered` over for each but those for which the
+    disk has no room.
 
     Small ones are synced together: one by one each of them would wait several times for the disk.
     """
@@ -84,6 +85,8 @@ class _Group:
         except DamageError as error:
             part = LogRecovered(partition, None, error)
         except OSError as error:
+            if error.errno in FULL:
+                return  # it says nothing of the log, which waits for room
             part = LogRecovered(partition, None, DamageError(folder, 0, str(error)))
         else:
             part = LogRecovered(partition, restored, None)

@@ -9,7 +9,7 @@ import pytest
 
 from odradek.broker import health
 from odradek.broker.partitions import OFFSETS_TOPIC
-from odradek.broker.recovery import MOST_TRIES, TELL_MS, Recovery, RecoveryProgress
+from odradek.broker.recovery import MOST_TRIES, NO_ROOM_MS, TELL_MS, Recovery, RecoveryProgress
 from odradek.core.errors import ErrorCode
 from odradek.protocol.generated.create_partitions import CreatePartitionsRequest, CreatePartitionsTopic
 from odradek.protocol.generated.delete_records import (
@@ -273,3 +273,25 @@ def test_logs_whose_process_dies_are_tried_again_one_by_one_and_then_given_up(ha
     assert len(found.offline) == 2
     assert all("ended early" in reason for reason in found.offline.values())
     assert described(harness, "a")[0] == (ErrorCode.KAFKA_STORAGE_ERROR, -1, [harness.broker.node_id])
+
+
+def test_logs_for_which_there_is_no_room_are_tried_until_there_is(
+    harness: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
+    crash(harness)
+    full = DyingJobs()
+    recovery: Recovery = harness.broker.recovery
+    recovery.jobs, recovery.job_logs = full, 10
+    for _ in range(MOST_TRIES + 1):
+        recovery.run()
+        ((_, done),) = full.waiting
+        full.waiting.clear()
+        done(Outcome())
+        recovery.run()
+        assert full.waiting == []
+        harness.clock.advance(NO_ROOM_MS)
+    assert "no room on the disk to recover 2 partitions" in caplog.text
+    assert not health.look(harness.broker).offline
+    queue = recovery.jobs = JobQueue(harness.disk)
+    recover(harness, queue)
+    assert [end_offset(harness, "a", index) for index in range(2)] == [(0, 2), (0, 2)]

@@ -11,6 +11,8 @@ from odradek.storage.store import LogStore
 
 from .conftest import NOW_MS, T0, FaultyDisk, Opener, append, crash, make_log
 
+T1 = TopicPartition("t", 1)
+
 
 class Meter(Unmetered):
     def __init__(self) -> None:
@@ -56,6 +58,26 @@ def test_a_disk_that_fails_is_told_of_and_nothing_is_raised(opener: Opener, stor
     (part,) = meter.parts
     assert part.restored is None
     assert "EIO" in str(part.error)
+
+
+def test_a_log_for_which_there_is_no_room_is_not_told_of_and_may_be_tried_again(
+    opener: Opener, store: LogStore
+) -> None:
+    append(make_log(store), b"v")
+    append(make_log(store, partition=T1), b"w")
+    crash(store)
+    disk = FaultyDisk()
+    again = opener(disk, at_once_bytes=0)
+    plans = [again.recovering.begin(partition, NOW_MS) for partition in (T0, T1)]
+    disk.faults = [("open", errno.ENOSPC)]
+    meter = Meter()
+    recover_all(disk, [plan for plan in plans if plan is not None], meter)
+    assert [part.topic_partition for part in meter.parts] == [T1]
+    assert again.recovering.abandoned([T0]) == [T0]
+    plan = again.recovering.begin(T0, NOW_MS)
+    assert plan is not None
+    recover_all(disk, [plan], meter)
+    assert meter.parts[-1].restored is not None
 
 
 def many(opener: Opener, store: LogStore, disk: FaultyDisk) -> list[RecoverPlan]:

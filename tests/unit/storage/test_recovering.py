@@ -69,8 +69,8 @@ def test_what_is_little_is_recovered_at_once(opener: Opener, crashed: list[bytes
     assert values_of(again.logs[T0]) == crashed
 
 
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
-def test_a_log_for_which_there_is_no_descriptor_waits_for_one(
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOSPC])
+def test_a_log_for_which_there_is_no_descriptor_or_no_room_waits_for_one(
     opener: Opener,
     crashed: list[bytes],
     caplog: pytest.LogCaptureFixture,
