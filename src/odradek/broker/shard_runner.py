@@ -80,7 +80,8 @@ class ShardRunner(Generic[S]):
         """Behind the last record that this machine knows of: loaded, or appended by it."""
 
     def now(self) -> Now:
-        return Now(self._clock.now_ms(), self._clock.monotonic_ms())
+        clock = self._clock
+        return tuple.__new__(Now, (clock.now_ms(), clock.monotonic_ms()))  # in half the time, at every step
 
     # Steps
 
@@ -314,13 +315,12 @@ class _InFlight:
         if runner.is_over:
             self.failed(ErrorCode.NOT_LEADER_OR_FOLLOWER)
             return
-        now = runner.now()
         for write in self._writes:
             try:
                 if isinstance(write, PlainWrite):
                     write.token.complete(write.response)  # as its step would, without making one
                 else:
-                    runner.perform(write.durable(now))
+                    runner.perform(write.durable(runner.now()))
             except Exception:
                 log.exception("what followed a write to %s failed", runner.partition.topic_partition)
 

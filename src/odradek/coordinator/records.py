@@ -6,7 +6,9 @@ Everything older is read; records of other kinds of groups are told apart by the
 Source: ``GroupCoordinatorRecordHelpers``, ``GroupCoordinatorRecordSerde``.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
+from struct import Struct
 from typing import NamedTuple
 
 from odradek.coordinator.classic_group import ClassicGroup, Member, State
@@ -60,6 +62,9 @@ def offset_value(
     topic_id: TopicId,
 ) -> bytes:
     """The fields of :class:`CommittedOffset`, but for where it lies, as a record's value."""
+    if not metadata and expire_timestamp_ms == -1:
+        pack, first, middle, last = _plain_offset_layout(topic_id)
+        return pack(first, offset, leader_epoch, middle, commit_timestamp_ms, last)
     value = OffsetCommitValue(
         offset=offset,
         leader_epoch=leader_epoch,
@@ -84,6 +89,14 @@ def offset_value_stencil(metadata: str, topic_id: TopicId) -> Stencil:
     )
     assert found is not None
     return found
+
+
+@lru_cache(maxsize=1_024)
+def _plain_offset_layout(topic_id: TopicId) -> tuple[Callable[..., bytes], bytes, bytes, bytes]:
+    """How a value without metadata is packed, and what stands between its numbers."""
+    found = offset_value_stencil("", topic_id)
+    first, middle, last = found.fixed
+    return Struct(">" + found.layout).pack, first, middle, last
 
 
 def group_record(group: ClassicGroup, assignments: dict[str, bytes]) -> RecordBytes:

@@ -35,7 +35,8 @@ from odradek.storage.segment import Segment
 _unpack_header = HEADER.unpack_from
 _unpack_offset = Struct(">q").unpack_from
 _patch = Struct(">qii").pack_into
-_new_kept_batch = tuple.__new__
+_new_tuple = tuple.__new__
+"""Makes a named tuple in half the time."""
 _PLAIN_ATTRIBUTES = frozenset([*range(5), *(codec | TRANSACTIONAL_FLAG for codec in range(5))])
 _MARKER = TRANSACTIONAL_FLAG | CONTROL_FLAG
 _PLACES_KEPT = 16
@@ -192,7 +193,7 @@ class Log(GatheringLog):
         segment.bytes_since_index += size
         if producer is not None:
             last_sequence = (sequence + delta) & 0x7FFFFFFF
-            kept = _new_kept_batch(KeptBatch, (last_sequence, last_offset, delta, max_timestamp))
+            kept = _new_tuple(KeptBatch, (last_sequence, last_offset, delta, max_timestamp))
             producer.add(kept)
             producer.seen_ms = now_ms
         elif admitted is not None:
@@ -201,7 +202,8 @@ class Log(GatheringLog):
             self._start_epoch(leader_epoch, first_offset)
         self._appended(now_ms)
         append_time = now_ms if not is_plain and config.timestamp_type else -1
-        return AppendResult(first_offset, last_offset, append_time, self.log_start_offset, False)
+        result = (first_offset, last_offset, append_time, self.log_start_offset, False)
+        return _new_tuple(AppendResult, result)
 
     def refused(self, records: memoryview) -> None:
         """This batch was refused, for now: what its producer has in flight behind it must be, too.
@@ -232,7 +234,7 @@ class Log(GatheringLog):
 
     def _admit(self, records: memoryview, origin: Origin, vouched: Vouched) -> _Admitted:
         """Check a batch of a producer that does not simply go on; whether it is here already."""
-        header = BatchHeader._make(_unpack_header(records))
+        header = _new_tuple(BatchHeader, _unpack_header(records))
         if header.is_control:
             return _Admitted(header, self._check_marker(records, header), None)
         kept = self.producers.check(header, sequenced=origin == CLIENT, vouched=vouched)
@@ -259,7 +261,7 @@ class Log(GatheringLog):
         return marker
 
     def _note_producer(self, admitted: _Admitted, first_offset: int, now_ms: int) -> None:
-        header = BatchHeader._make((first_offset, *admitted.header[1:]))
+        header = _new_tuple(BatchHeader, (first_offset, *admitted.header[1:]))
         if not header.is_control:
             self.producers.add(header, now_ms)
         elif admitted.marker is not None:

@@ -75,6 +75,25 @@ def test_a_retention_needs_the_old_version() -> None:
     assert records.read_offset_value(value, 9) == (7, -1, "note", 1_000, 2_000, ZERO_ID, 9)
 
 
+@pytest.mark.parametrize("topic_id", [ZERO_ID, b"t" * 16])
+@pytest.mark.parametrize("metadata", ["", "note"])
+@pytest.mark.parametrize("numbers", [(0, -1, 0), (2**63 - 1, 2**31 - 1, 1_700_000_000_000)])
+def test_a_value_says_what_was_committed(
+    topic_id: bytes, metadata: str, numbers: tuple[int, int, int]
+) -> None:
+    offset, leader_epoch, commit_ms = numbers
+    value = records.offset_value(offset, leader_epoch, metadata, commit_ms, -1, topic_id)
+    assert records.read_offset_value(value, 9) == (
+        offset,
+        leader_epoch,
+        metadata,
+        commit_ms,
+        -1,
+        topic_id,
+        9,
+    )
+
+
 def test_legacy_offsets_are_read() -> None:
     shard = new_shard()
     key = b"\0\0" + records.offset_key("g", "t", 1)[2:]

@@ -50,6 +50,7 @@ from odradek.coordinator.transactions.writes import (
     CLOSE,
     CLOSE_WITHIN_MS,
     Closed,
+    Decided,
     Forgotten,
     Moved,
     Restored,
@@ -377,10 +378,13 @@ class TransactionShard:
         level = self._level()
         moved = self._as_told(moved, level)
         step.records = [*self.closing, records.record(moved, level)]
-        is_ahead = moved.state in PREPARED and level >= VERSION_2 and moved.has_own_markers
-        step.write = Moved(self, moved, token, outcome, is_ahead=is_ahead)
-        if is_ahead:
-            step.effects = [WriteMarkers(moved)]
+        if moved.state in PREPARED:
+            is_ahead = level >= VERSION_2 and moved.has_own_markers
+            step.write = Decided(self, moved, token, outcome, is_ahead=is_ahead)
+            if is_ahead:
+                step.effects = [WriteMarkers(moved)]
+        else:
+            step.write = Moved(self, moved, token, outcome)
         return step
 
     @staticmethod

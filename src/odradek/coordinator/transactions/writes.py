@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Protocol
 
-from odradek.coordinator.step import Now, RecordBytes, Step, Token, coordinator_error
+from odradek.coordinator.step import Now, PlainWrite, RecordBytes, Step, Token, coordinator_error
 from odradek.coordinator.transactions.effects import Initialized, Retry, WriteMarkers
 from odradek.coordinator.transactions.transaction import PREPARED, Transaction
 from odradek.core.errors import ErrorCode
@@ -27,46 +27,63 @@ class Store(Protocol):
     def close_later(self, delay_ms: int, now: Now) -> Step: ...
 
 
-class Moved:
-    """The record of a transaction's move: it is in force when appended, and told of when durable. What is
-    ``closing`` lies before it, in the same batch.
+class Moved(PlainWrite):
+    """The record of a move: it is in force when appended, and told of when durable. What is ``closing`` lies
+    before it, in the same batch."""
 
-    With ``is_ahead`` it decides an end whose markers are written at once, not when it is durable.
-    """
+    __slots__ = ("_moved", "_shard")
 
-    __slots__ = ("is_ahead", "moved", "outcome", "shard", "token")
-
-    def __init__(
-        self, shard: Store, moved: Transaction, token: Token | None, outcome: object, *, is_ahead: bool
-    ) -> None:
-        self.shard = shard
-        self.moved = moved
+    def __init__(self, shard: Store, moved: Transaction, token: Token, response: object) -> None:
+        self._shard = shard
+        self._moved = moved
         self.token = token
-        self.outcome = outcome
-        self.is_ahead = is_ahead
+        self.response = response
 
     def appended(self, base_offset: int) -> None:
-        self.shard.closing.clear()
-        self.shard.transactions[self.moved.transactional_id] = self.moved
-        if self.is_ahead:
-            self.shard.undecided[self.moved.transactional_id] = False
+        self._shard.closing.clear()
+        self._shard.transactions[self._moved.transactional_id] = self._moved
+
+    def refused(self, code: ErrorCode, now: Now) -> Step:
+        return answer(self.token, refusal(self.response, coordinator_error(code)))
+
+
+class Decided:
+    """Likewise, but of the move that decides an end. With ``is_ahead`` its markers are written at once, else
+    when it is durable. Without a token nobody is told."""
+
+    __slots__ = ("_decided", "_is_ahead", "_outcome", "_shard", "_token")
+
+    def __init__(
+        self, shard: Store, decided: Transaction, token: Token | None, outcome: object, *, is_ahead: bool
+    ) -> None:
+        self._shard = shard
+        self._decided = decided
+        self._token = token
+        self._outcome = outcome
+        self._is_ahead = is_ahead
+
+    def appended(self, base_offset: int) -> None:
+        transactional_id = self._decided.transactional_id
+        self._shard.closing.clear()
+        self._shard.transactions[transactional_id] = self._decided
+        if self._is_ahead:
+            self._shard.undecided[transactional_id] = False
 
     def durable(self, now: Now) -> Step:
-        if self.is_ahead and self.shard.undecided.pop(self.moved.transactional_id, False):
-            step = self.shard.marked(self.moved, now)
+        if self._is_ahead and self._shard.undecided.pop(self._decided.transactional_id, False):
+            step = self._shard.marked(self._decided, now)
         else:
             step = Step()
-        if self.token is not None:
-            step.reply(self.token, self.outcome)
-        if self.moved.state in PREPARED and not self.is_ahead:
-            step.effects = [WriteMarkers(self.moved)]
+        if self._token is not None:
+            step.reply(self._token, self._outcome)
+        if not self._is_ahead:
+            step.effects = [WriteMarkers(self._decided)]
         return step
 
     def refused(self, code: ErrorCode, now: Now) -> Step:
-        step = Step()
-        if self.token is not None:
-            step.reply(self.token, refusal(self.outcome, coordinator_error(code)))
-        return step
+        if self._token is None:
+            return Step()
+        return answer(self._token, refusal(self._outcome, coordinator_error(code)))
 
 
 class Closed:
