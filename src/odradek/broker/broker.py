@@ -94,6 +94,8 @@ class Broker:
         self.flush_is_urgent = False
         """Someone waits for the next flush; else it may linger so that more rides along."""
         self.has_unflushed = False
+        self.urgent_wishes = 0
+        """How often somebody has come to wait for what he wrote, so far."""
         self.maintenance = Maintenance(store, clock, config.log_retention_check_interval_ms)
         self.loader: Loader = LoadAtOnce(store.volume.disk)
         """Who waits for the disk where a fetch would have to; the server has threads for it."""
@@ -346,6 +348,11 @@ class Broker:
         self.has_unflushed = True
         if is_urgent:
             self.flush_is_urgent = True
+            self.urgent_wishes += 1
+
+    def hasten_flush(self) -> None:
+        """Notes that somebody waits for what others have written."""
+        self.has_unflushed = self.flush_is_urgent = True
 
     def run_timers(self) -> None:
         """Runs the deadlines that have passed."""

@@ -242,7 +242,7 @@ class _ParkedFetch:
                 partition.fetch_waiters[self] = None
                 self._partitions.append(partition)
                 if partition.log.high_watermark < partition.log.log_end_offset:
-                    broker.want_flush(is_urgent=True)
+                    broker.hasten_flush()
         self._timer = broker.timers.schedule(broker.clock.monotonic_ms() + max_wait_ms, self._expire)
 
     def wake(self) -> None:

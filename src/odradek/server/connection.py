@@ -60,7 +60,9 @@ class Connection(asyncio.BufferedProtocol):
         "_server",
         "_slices",
         "_socket_fd",
+        "answered_s",
         "last_active_ms",
+        "prompt_times",
         "session",
         "transport",
     )
@@ -78,6 +80,8 @@ class Connection(asyncio.BufferedProtocol):
         self._closing = False
         self._socket_fd = -1
         self.last_active_ms = 0
+        self.answered_s = 0.0
+        self.prompt_times = 0
         self.session = Session("", "", 0, listener)
         self.transport: asyncio.Transport
 
@@ -106,6 +110,8 @@ class Connection(asyncio.BufferedProtocol):
             if isinstance(answer, Wait):
                 answer.abandon()
         self._give_back_buffer()
+        if self.answered_s:
+            self._server.riders.came(self, wants_flush=False)
         self._server.closed(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -115,8 +121,15 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, count: int) -> None:
         self.last_active_ms = self._server.now_ms
-        self._consume(self._filled + count)
-        self._server.settle()
+        server = self._server
+        if self.answered_s:
+            wishes = server.broker.urgent_wishes
+            self._consume(self._filled + count)
+            if self._queue:
+                server.riders.came(self, wants_flush=server.broker.urgent_wishes != wishes)
+        else:
+            self._consume(self._filled + count)
+        server.settle()
 
     def _consume(self, filled: int) -> None:
         """Handles the frames in the first ``filled`` bytes of the present buffer, keeps what is left."""
@@ -250,6 +263,11 @@ class Connection(asyncio.BufferedProtocol):
         ready = self._server.ready
         if not ready or ready[-1] is not self:  # several at once are sent together
             ready.append(self)
+
+    @property
+    def outstanding(self) -> int:
+        """Requests that have no answer yet, or whose answer is about to be sent."""
+        return len(self._queue)
 
     def drain(self) -> None:
         """Writes what stands complete at the head of the queue, then reads on if that had stopped."""

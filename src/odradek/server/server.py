@@ -10,6 +10,7 @@ import errno
 import logging
 import os
 import resource
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from socket import gaierror
@@ -26,6 +27,7 @@ from odradek.server.flusher import Flusher
 from odradek.server.histogram import Histogram
 from odradek.server.limits import ConnectionLimits
 from odradek.server.memory import RequestMemory
+from odradek.server.riders import PROMPT_S, Riders
 from odradek.server.worker import Worker
 
 log = logging.getLogger("odradek.server")
@@ -74,8 +76,11 @@ class Server:
         highest = 1 << 31 if unlimited else limit - min(SPARE_DESCRIPTORS, limit // 4)
         self.limits = ConnectionLimits(broker, clock, highest)
         self.memory = RequestMemory(broker.config.queued_max_request_bytes)
+        self.riders = Riders(time.monotonic)
         self._flush_is_next = self._no_request_came = False
         self._flush_due_s = 0.0
+        self._hold_handle: asyncio.TimerHandle | None = None
+        """There while the next flush waits for those who will be back in a moment."""
         self._linger_handle: asyncio.TimerHandle | None = None
         self._timer_handle: asyncio.TimerHandle | None = None
         self._housekeeping_handle: asyncio.TimerHandle | None = None
@@ -198,7 +203,12 @@ class Server:
             self._no_request_came = False
             if not self._flush_is_next:
                 self._flush_is_next = True
-                self._flush_due_s = self._loop.time() + RIDE_S
+                self._flush_due_s = time.monotonic() + RIDE_S  # the loop's own clock counts milliseconds
+                self._loop.call_soon(self._flush_when_quiet)
+            elif self._hold_handle is not None and (
+                not self.riders.are_awaited() or self._has_much_to_flush()
+            ):
+                self._end_hold()
                 self._loop.call_soon(self._flush_when_quiet)
         elif self._linger_handle is None:
             self._linger_handle = self._loop.call_later(LINGER_S, self._flush)
@@ -211,20 +221,35 @@ class Server:
 
     def _flush_when_quiet(self) -> None:
         """Begins a flush of little behind the first wake-up that brings no request, so that what others have
-        sent meanwhile rides along: clients that were answered together come back one after the other."""
-        is_late = self._loop.time() >= self._flush_due_s
-        if (
-            self._no_request_came
-            or is_late
-            or self.broker.store.volume.unflushed_bytes() >= OVERLAP_FROM_BYTES
-        ):
+        sent meanwhile rides along: clients that were answered together come back one after the other. It
+        waits longer for those who are sure to be back in a moment (:class:`Riders`)."""
+        if not self._flush_is_next or self._hold_handle is not None:
+            return
+        if time.monotonic() >= self._flush_due_s or self._has_much_to_flush():
             self._flush()
-        else:
+        elif not self._no_request_came:
             self._no_request_came = True  # unless the next wake-up tells otherwise
             self._loop.call_soon(self._flush_when_quiet)
+        elif self.riders.are_awaited():
+            self._hold_handle = self._loop.call_later(PROMPT_S, self._flush_without_the_late)
+        else:
+            self._flush()
+
+    def _has_much_to_flush(self) -> bool:
+        return self.broker.store.volume.unflushed_bytes() >= OVERLAP_FROM_BYTES
+
+    def _end_hold(self) -> None:
+        if self._hold_handle is not None:
+            self._hold_handle.cancel()
+            self._hold_handle = None
+
+    def _flush_without_the_late(self) -> None:
+        self.riders.give_up()
+        self._flush()
 
     def _flush(self) -> None:
         self._flush_is_next = False
+        self._end_hold()
         if self._linger_handle is not None:
             self._linger_handle.cancel()
             self._linger_handle = None
@@ -243,6 +268,7 @@ class Server:
             self.broker.finish_flush(flush, self._flush_if_urgent)
         except Exception:
             log.exception("the end of a flush failed")
+        self.riders.answered(self.ready)
         self.settle()
 
     def _flush_if_urgent(self) -> None:

@@ -88,6 +88,18 @@ def test_outside_of_the_log_is_out_of_range(harness: Harness, offset: int) -> No
     assert data.high_watermark == -1
 
 
+def test_a_fetch_hastens_the_flush_of_what_it_waits_for_but_has_written_nothing_itself(
+    harness: Harness,
+) -> None:
+    wishes = harness.broker.urgent_wishes
+    harness.send(produce(batch(b"a"), acks=1), 9)
+    assert (harness.broker.flush_is_urgent, harness.broker.urgent_wishes) == (False, wishes)
+    pending = harness.send(fetch(0, min_bytes=1, max_wait_ms=500), 11)
+    assert (harness.broker.flush_is_urgent, harness.broker.urgent_wishes) == (True, wishes)
+    harness.flush()
+    assert base_offsets(partitions(pending.response())[0]) == [0]
+
+
 def test_a_parked_fetch_is_answered_when_something_is_durable(harness: Harness) -> None:
     pending = harness.send(fetch(0, min_bytes=1, max_wait_ms=500), 11)
     assert not pending.is_answered

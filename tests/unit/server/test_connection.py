@@ -14,6 +14,7 @@ from odradek.broker.requests import Answer, Close, Session, Wait
 from odradek.server.buffers import BufferPool
 from odradek.server.connection import MAX_OUTSTANDING, SLICE_BYTES, Connection
 from odradek.server.memory import RequestMemory
+from odradek.server.riders import PROMPT_TIMES, Riders
 
 
 class FakeTransport:
@@ -68,7 +69,8 @@ class FakeGathered:
 class FakeServer:
     def __init__(self, handle: Callable[[memoryview, Session], Answer]) -> None:
         self.gathered = FakeGathered()
-        self.broker = SimpleNamespace(handle_gathering=handle, gathered=self.gathered)
+        self.broker = SimpleNamespace(handle_gathering=handle, gathered=self.gathered, urgent_wishes=0)
+        self.riders = Riders(lambda: 1_000.0)
         self.clock = SimpleNamespace(monotonic_ms=lambda: 0)
         self.pool = BufferPool()
         self.ready: list[Connection] = []
@@ -424,3 +426,37 @@ def test_what_one_read_brought_is_written_at_once_and_before_it_is_answered() ->
     receive(connection, cut[10:])
     assert server.gathered.writes == 2
     assert transport.written == b"onetwothree, cut"
+
+
+def test_who_was_answered_by_a_flush_has_come_back_when_it_waits_for_the_next() -> None:
+    later = Later()
+    connection, _, server = connect(lambda view, session: answer(view, session))
+
+    def answer(view: memoryview, session: Session) -> Answer:
+        server.broker.urgent_wishes += bytes(view) == b"write"
+        return later.handle(view, session)
+
+    receive(connection, frame(b"write"))
+    assert connection.prompt_times == 0, "no flush has answered it yet"
+    later.waits.pop().complete(SimpleNamespace())  # type: ignore[arg-type]
+    server.riders.answered(server.ready)
+    server.settle()
+    receive(connection, frame(b"now"))
+    assert (connection.answered_s, connection.prompt_times) == (1_000.0, 0), "that needed no flush"
+    receive(connection, frame(b"write"))
+    assert (connection.answered_s, connection.prompt_times) == (0.0, 1)
+    later.waits.pop().complete(SimpleNamespace())  # type: ignore[arg-type]
+    server.riders.answered(server.ready)
+    server.settle()
+    receive(connection, frame(b"read when there is something"))
+    assert (connection.answered_s, connection.prompt_times) == (0.0, 0)
+
+
+def test_a_connection_that_is_lost_is_not_waited_for() -> None:
+    connection, _, server = connect(Later().handle)
+    connection.prompt_times = PROMPT_TIMES
+    receive(connection, frame(b"wait"))
+    server.riders.answered([connection])
+    assert server.riders.are_awaited()
+    connection.connection_lost(None)
+    assert not server.riders.are_awaited()

@@ -12,6 +12,7 @@ from odradek.broker.broker import Flush
 from odradek.client.admin import ResourceType, alter_configs
 from odradek.client.client import Client
 from odradek.server import server as server_module
+from odradek.server.riders import PROMPT_TIMES, Riders
 from odradek.server.server import OVERLAP_FROM_BYTES
 from odradek.storage.volume import Volume
 from tests.unit.server.test_limits import Peer, running
@@ -121,6 +122,57 @@ def test_a_flush_of_little_is_put_off_while_requests_come_in_but_not_for_long(
         for _ in range(3):
             await asyncio.sleep(0)
         assert flushes, "a wake-up brought nothing"
+        monkeypatch.undo()
+
+    running(tmp_path, test)
+
+
+class Rider:
+    """Somebody who was prompt so far."""
+
+    def __init__(self) -> None:
+        self.answered_s = 0.0
+        self.prompt_times = PROMPT_TIMES
+        self.outstanding = 1
+
+
+@pytest.mark.parametrize("what", ["comes", "is late", "much to flush"])
+def test_a_flush_waits_for_those_who_will_be_back_in_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    async def test(node: Node) -> None:
+        server, rider = node.server, Rider()
+        flushes, waiting = 0, 1
+        monkeypatch.setattr(server_module, "RIDE_S", 60.0)
+        monkeypatch.setattr(server_module, "PROMPT_S", 0.05 if what == "is late" else 60.0)
+        monkeypatch.setattr(Volume, "unflushed_bytes", lambda _: waiting)
+        server.riders = Riders(lambda: 1_000.0)
+        begin = server.broker.begin_flush
+
+        def flush() -> object:
+            nonlocal flushes
+            flushes += 1
+            return begin()
+
+        monkeypatch.setattr(server.broker, "begin_flush", flush)
+        server.riders.answered([rider])
+        server.broker.want_flush(is_urgent=True)
+        server.settle()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not flushes, "it is waited for, though no wake-up brings anything"
+        if what == "comes":
+            server.riders.came(rider, wants_flush=True)
+            server.settle()
+        elif what == "much to flush":
+            waiting = OVERLAP_FROM_BYTES
+            server.settle()
+        else:
+            await asyncio.sleep(0.1)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert flushes == 1
+        assert rider.prompt_times == (0 if what == "is late" else PROMPT_TIMES)
         monkeypatch.undo()
 
     running(tmp_path, test)
