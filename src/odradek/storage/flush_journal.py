@@ -14,7 +14,6 @@ its own, zeros, and is written over when there is no room for another.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import struct
@@ -24,7 +23,7 @@ from typing import NamedTuple
 
 from odradek.core.ids import TopicId
 from odradek.records.crc import crc32c
-from odradek.storage.disk import Disk, write_all
+from odradek.storage.disk import FULL, Disk, write_all
 
 _FRAME = struct.Struct(">II")
 _FACT = struct.Struct(">16siq")
@@ -33,7 +32,6 @@ REWRITE_BYTES = 1024 * 1024
 """A journal of this size is written anew, with the last word on each partition only."""
 _ROOM_BYTES = 16 * 1024
 """Behind the first frame, and so much again as that has, a journal is zeros at first."""
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 ASIDE = "-aside"
 """Behind the name of a journal that could not be written. One of the plain name counts in its place."""
@@ -135,7 +133,7 @@ class FlushJournal:
                 self._extent = max(self._extent, self._size)
                 self.is_dirty = True
         except OSError as error:
-            self._has_room = error.errno not in _NO_ROOM
+            self._has_room = error.errno not in FULL
             if not self._write_over() and not self._rewrite():
                 self._give_up()
             return
@@ -206,7 +204,7 @@ class FlushJournal:
                     self._disk.remove(temporary)  # others may need the room
                 raise
         except OSError as error:
-            self._has_room = error.errno not in _NO_ROOM
+            self._has_room = error.errno not in FULL
             return False
         if self._fd >= 0:
             self._disk.close(self._fd)
