@@ -31,6 +31,13 @@ def test_a_mistyped_command_names_the_nearest(run_offline: Run) -> None:
     run_offline("topic", "lits", code=2)
 
 
+def test_it_runs_as_a_module_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "odradek", "--version"], capture_output=True, text=True, check=True
+    )
+    assert __version__ in done.stdout
+
+
 def test_a_reader_that_has_gone_is_no_traceback() -> None:
     program = [
         sys.executable,
