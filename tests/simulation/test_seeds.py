@@ -41,10 +41,12 @@ COMPACTING = {
     "log.cleaner.min.cleanable.ratio": "0.01",
     "log.roll.ms": "700",
 }
+AT_ONCE = {"log.segment.delete.delay.ms": "0"}
+"""What was replaced is removed while there is still harm."""
 
 
 def simulate_compacting(seed: int) -> Result:
-    return Simulation(seed, run_ms=9_000, overrides=COMPACTING).run()
+    return Simulation(seed, run_ms=9_000, overrides=COMPACTING | AT_ONCE).run()
 
 
 def simulate(seed: int) -> Result:

@@ -95,6 +95,7 @@ class Server:
         broker.cleaner.jobs = self._cleaner_worker
         self._cold_reader = ColdReader(loop, broker.store.volume.disk, self.turns, after=self.settle)
         broker.loader = self._cold_reader
+        broker.store.remover.turn = self.turns.piece
         self._scrub_worker = Worker(loop, in_processes=uses_processes, after=self.settle)
         broker.scrubber.jobs = self._scrub_worker
         self._recovery_worker = Worker(

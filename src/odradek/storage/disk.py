@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from odradek.storage.page_cache import Mapping
+from odradek.storage.page_cache import Mapping, is_mapped
 
 Bytes = bytes | bytearray | memoryview
 
@@ -61,6 +61,7 @@ class Disk(Protocol):
     def truncate(self, fd: int, length: int, /) -> None: ...
     def reserve(self, fd: int, position: int, length: int) -> None: ...
     def size(self, fd: int) -> int: ...
+    def is_unshared(self, fd: int) -> bool: ...
     def write_out(self, fd: int, position: int, length: int) -> None: ...
     def sync_data(self, fd: int, /) -> None: ...
     def sync(self, fd: int, /) -> None: ...
@@ -125,6 +126,10 @@ class SystemDisk:
 
     def size(self, fd: int) -> int:
         return os.fstat(fd).st_size
+
+    def is_unshared(self, fd: int) -> bool:
+        """Whether the file has one name and no view of it is left in this process, so that it may be cut."""
+        return os.fstat(fd).st_nlink == 1 and not is_mapped(fd)
 
     def write_out(self, fd: int, position: int, length: int) -> None:
         """Have ``length`` bytes from ``position`` on written and wait for it; only a sync makes them durable.

@@ -8,6 +8,7 @@ from odradek.storage.disk import write_all
 from odradek.storage.flush import sync_all_files
 from odradek.storage.flush_journal import Fact
 from odradek.storage.log_state import NO_ROOM, NOT_READY, LogState
+from odradek.storage.removal import Garbage
 from odradek.storage.segment import ROOM_FROM_BYTES, Segment
 from odradek.storage.snapshots import encode_snapshot
 
@@ -186,13 +187,17 @@ class LogFiles(LogState):
         self._snapshots.remove(offset)
         return f"{self.folder}/{names.file_name(offset, names.SNAPSHOT)}"
 
-    def set_aside(self, paths: list[str]) -> None:
-        """Give files that are out of use the suffix ``.deleted``; they go after ``file.delete.delay.ms``."""
+    def set_aside(self, paths: list[str], *, are_replaced: bool = False) -> None:
+        """Give files that are out of use the suffix ``.deleted``; they go after ``file.delete.delay.ms``.
+
+        ``are_replaced``: by compaction, so that no job needs them any more.
+        """
         disk = self.volume.disk
         for path in paths:
             with contextlib.suppress(FileNotFoundError):
                 disk.rename(path, path + names.DELETED)
-                self.volume.garbage.append((path + names.DELETED, self.config.file_delete_delay_ms))
+                delay_ms = self.config.file_delete_delay_ms
+                self.volume.garbage.append(Garbage(path + names.DELETED, delay_ms, are_replaced))
 
     def replace_segments(self, number: int, count: int, new: Segment) -> None:
         """Let ``new``, whose files are in place, stand for ``count`` sealed segments from ``number`` on."""

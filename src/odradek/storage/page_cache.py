@@ -1,16 +1,27 @@
-"""Mapped files, and which of their pages are in memory.
+"""Mapped files: which there are, and which of their pages are in memory.
 
-Only that is asked: ``mincore`` has nothing read. A look by ``RWF_NOWAIT`` would: behind pages that were read
+Asking has nothing read: ``mincore`` only looks. A look by ``RWF_NOWAIT`` would: behind pages that were read
 one after the other the kernel takes it for the next such read, and asks the device for megabytes.
 """
 
 import functools
 import mmap
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
 _OPTIONS = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+
+
+_mapped_files: dict[int, tuple[int, int]] = {}
+"""Of each mapping that is alive (by its ``id``) the file: device and inode."""
+
+
+def is_mapped(fd: int) -> bool:
+    """Whether this process has bytes of the file mapped: a view of them may be in anybody's hands."""
+    found = os.fstat(fd)
+    return (found.st_dev, found.st_ino) in _mapped_files.copy().values()
 
 
 class Mapping(mmap.mmap):
@@ -23,7 +34,13 @@ class Mapping(mmap.mmap):
         if hasattr(mmap, "MADV_RANDOM"):
             # A page that is not there is read alone: megabytes around it would be in the way of a flush.
             mapping.madvise(mmap.MADV_RANDOM)
+        found = os.fstat(fd)
+        _mapped_files[id(mapping)] = found.st_dev, found.st_ino
         return mapping
+
+    def __del__(self, files: "dict[int, tuple[int, int]]" = _mapped_files) -> None:
+        # Runs when the last view is gone, in whichever thread that is: one step, and no lock.
+        files.pop(id(self), None)
 
     def is_in_memory(self, start: int, end: int) -> bool:
         """Whether all pages of the bytes from ``start`` to ``end`` are; True where nobody can tell."""

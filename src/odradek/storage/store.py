@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import cast
 
 from odradek.core.clock import Clock
@@ -29,6 +30,7 @@ from odradek.storage.loading import UNKNOWN_OFFSET, Found, create_log
 from odradek.storage.log import Log
 from odradek.storage.recover_job import LogRecovered
 from odradek.storage.recovering import Recovering
+from odradek.storage.removal import Garbage, Remover
 from odradek.storage.retention import retention_plan
 from odradek.storage.segment import Segment
 from odradek.storage.volume import Volume
@@ -58,6 +60,7 @@ class LogStore:
         "node_id",
         "previous_broker_epoch",
         "recovering",
+        "remover",
         "volume",
         "was_clean",
     )
@@ -76,8 +79,9 @@ class LogStore:
         """The logs that are still to be recovered, if :meth:`open` has left any."""
         self.broker_epoch = self.previous_broker_epoch = -1
         self._lock = lock
-        self._garbage: list[tuple[int, str]] = []
-        """(when it may go, monotonic; path)"""
+        self._garbage: list[tuple[int, Garbage]] = []
+        """(when it may go, monotonic; what)"""
+        self.remover = Remover(volume.disk)
         self._stale: set[TopicPartition] = set()
         """Deleted partitions that the checkpoints on disk may still name."""
         volume.log_start_checkpoint = self._log_start_checkpoint
@@ -144,7 +148,7 @@ class LogStore:
             if entry.name == names.KAFKA_METADATA_FOLDER:
                 continue
             if entry.is_folder and names.is_deleted_folder(entry.name):
-                self.volume.garbage.append((f"{self.folder}/{entry.name}", 0))
+                self.volume.garbage.append(Garbage(f"{self.folder}/{entry.name}", 0))
             elif entry.is_folder and (partition := names.parse_folder_name(entry.name)) is not None:
                 partitions.append(partition)
         founds = {
@@ -294,7 +298,7 @@ class LogStore:
         unique = self.volume.randomness.randbytes(16).hex()
         gone = f"{self.folder}/{names.deleted_folder_name(topic_partition, unique)}"
         self.disk.rename(folder, gone)
-        self.volume.garbage.append((gone, config.file_delete_delay_ms))
+        self.volume.garbage.append(Garbage(gone, config.file_delete_delay_ms))
 
     def collect_garbage(self, monotonic_ms: int) -> Callable[[], None] | None:
         """Removal of what has been out of use for ``file.delete.delay.ms``, to be run in any thread.
@@ -302,22 +306,10 @@ class LogStore:
         None when there is nothing. The delay counts from the first look after the deletion.
         """
         fresh, self.volume.garbage = self.volume.garbage, []
-        waiting = self._garbage + [(monotonic_ms + delay_ms, path) for path, delay_ms in fresh]
-        paths = [path for due_ms, path in waiting if due_ms <= monotonic_ms]
-        if not paths:
-            self._garbage = waiting
-            return None
+        waiting = self._garbage + [(monotonic_ms + each.delay_ms, each) for each in fresh]
+        due = [each for due_ms, each in waiting if due_ms <= monotonic_ms]
         self._garbage = [entry for entry in waiting if entry[0] > monotonic_ms]
-        disk = self.disk
-
-        def remove() -> None:
-            for path in paths:
-                if path.endswith(names.DELETED_FOLDER):
-                    disk.remove_folder(path)
-                else:
-                    disk.remove(path)
-
-        return remove
+        return partial(self.remover.remove, due) if due else None
 
     def apply_retention(self, now_ms: int) -> int:
         """Delete what ``retention.ms`` and ``retention.bytes`` say; the bytes that went."""

@@ -57,7 +57,7 @@ def swap_in(log: Log, cleaned: CleanedSegment, *, is_settled: bool = False) -> b
     try:
         for segment in old:
             segment.close()
-            log.set_aside(segment.file_names())
+            log.set_aside(segment.file_names(), are_replaced=True)
         for suffix in INDEX_SUFFIXES:
             disk.rename(new.path(suffix) + names.SWAP, new.path(suffix))
         disk.rename(path + names.SWAP, path)

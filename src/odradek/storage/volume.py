@@ -12,6 +12,7 @@ from odradek.storage.config import LogConfig
 from odradek.storage.disk import Disk, Replacer
 from odradek.storage.flush import FlushTicket
 from odradek.storage.flush_journal import FlushJournal
+from odradek.storage.removal import Garbage
 
 if TYPE_CHECKING:
     from odradek.storage.gathering import GatheringLog
@@ -66,8 +67,8 @@ class Volume:
         """Logs with batches that wait to be written; each is in here once."""
         self.timed: set[LogState] = set()
         """Logs with unflushed records that ``flush.ms`` will make due."""
-        self.garbage: list[tuple[str, int]] = []
-        """Paths out of use since the last look, and how long they stay (``file.delete.delay.ms``)."""
+        self.garbage: list[Garbage] = []
+        """Out of use since the last look."""
         self.recovery_point_checkpoint: Callable[[], tuple[str, bytes]] | None = None
         """Path and content of the recovery point checkpoint."""
         self.log_starts_changed = False

@@ -61,6 +61,13 @@ def test_listeners_come_and_go(tmp_path: Path) -> None:
     running(tmp_path, test, listeners=f"PLAINTEXT://127.0.0.1:{port}")
 
 
+def test_what_is_removed_gives_way_to_flushes(tmp_path: Path) -> None:
+    async def test(node: Node) -> None:
+        assert node.server.broker.store.remover.turn == node.server.turns.piece
+
+    running(tmp_path, test)
+
+
 def test_limits_change_for_those_who_come(tmp_path: Path) -> None:
     async def test(node: Node) -> None:
         first = await Peer.connect(node)

@@ -302,6 +302,11 @@ class SimulatedDisk:
     def size(self, fd: int) -> int:
         return len(self._entry(fd)[1].content)
 
+    def is_unshared(self, fd: int) -> bool:
+        """Mappings are copies here, and nothing has two names."""
+        self._call("stat", self._entry(fd)[0])
+        return True
+
     def read_file(self, path: str) -> bytes:
         self._call("read_file", path)
         return bytes(self._file(path).content)

@@ -27,6 +27,8 @@ JOB_MS = 20
 """How long a job takes: all of it happens at its end."""
 RECOVERY_MS = 300
 """How long a job that recovers logs takes, at most."""
+REMOVED_BYTES = 256
+"""So much at a time is cut off replaced segments, which are small here."""
 _READS = frozenset({"pread", "read_file"})
 _WAITING_CALLS = frozenset({"sync_data", "sync_file_system"})
 """Calls in which the flusher's thread waits, holding no lock."""
@@ -107,6 +109,7 @@ class Node:
         self._recoveries = JobQueue(self.disk)
         self.broker.recovery.jobs = self._recoveries
         self.broker.recovery.job_logs = 1
+        self.broker.store.remover.piece_bytes = REMOVED_BYTES
         self.note_offline()
         self._later(HOUSEKEEPING_MS, self._housekeep)
         self._later(0, self._recover)
