@@ -141,14 +141,19 @@ def flush_unnoted(store: LogStore, disk: FaultyDisk) -> None:
     assert not disk.faults
 
 
-def test_damage_is_none_the_less_known_when_a_later_flush_could_not_be_noted(opener: Opener) -> None:
-    disk = FaultyDisk()
+def two_flushed_and_one_not(opener: Opener, disk: FaultyDisk) -> tuple[LogStore, Log]:
     store = opener(disk)
     log = make_log(store)
     for value in (b"first", b"second"):
         append(log, value)
         store.flush(NOW_MS)
     append(log, b"third")
+    return store, log
+
+
+def test_damage_is_none_the_less_known_when_a_later_flush_could_not_be_noted(opener: Opener) -> None:
+    disk = FaultyDisk()
+    store, log = two_flushed_and_one_not(opener, disk)
     flush_unnoted(store, disk)
     crash(store)
     path = Path(log.active.path())
@@ -182,12 +187,7 @@ class CountingDisk(FaultyDisk):
 
 def test_damage_is_none_the_less_known_when_a_later_flush_has_failed(opener: Opener) -> None:
     disk = FaultyDisk()
-    store = opener(disk)
-    log = make_log(store)
-    for value in (b"first", b"second"):
-        append(log, value)
-        store.flush(NOW_MS)
-    append(log, b"third")
+    store, log = two_flushed_and_one_not(opener, disk)
     disk.faults = [("sync_data", errno.EIO)]
     store.flush(NOW_MS)
     assert log.offline is not None
@@ -317,12 +317,7 @@ class FullDisk(FaultyDisk):
 
 def test_a_cut_log_is_not_held_to_what_was_set_aside(opener: Opener) -> None:
     disk = FaultyDisk()
-    store = opener(disk)
-    log = make_log(store)
-    for value in (b"first", b"second"):
-        append(log, value)
-        store.flush(NOW_MS)
-    append(log, b"third")
+    store, log = two_flushed_and_one_not(opener, disk)
     flush_unnoted(store, disk)
     disk.faults = [("open", 0), ("open", errno.ENOSPC)]  # the log, the journal
     log.truncate_to(1)

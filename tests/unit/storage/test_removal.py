@@ -12,6 +12,7 @@ from odradek.storage.config import LogConfig
 from odradek.storage.disk import SystemDisk
 from odradek.storage.log import Log
 from odradek.storage.removal import Garbage, Remover
+from odradek.storage.store import LogStore
 from tests.support.disks import QuickDisk
 
 from .compacting import clean, make_plan
@@ -159,21 +160,31 @@ def fill(log: Log) -> None:
     log.roll(NOW_MS)
 
 
-def test_replaced_segments_are_cut_but_for_what_is_being_sent(opener: Opener) -> None:
-    disk = NotingDisk()
+def filled(opener: Opener, disk: NotingDisk) -> tuple[LogStore, Log]:
     store = opener(disk=disk, config=COMPACTED)
     store.remover.piece_bytes = PIECE
     log = make_log(store, COMPACTED)
     fill(log)
     store.flush(NOW_MS)
-    held = log.read(0, 1 << 20, log.high_watermark).records
-    before = bytes(held)
-    assert clean(log) is not None
-    expected = read_all(log)
+    return store, log
+
+
+def remove_garbage(store: LogStore, disk: NotingDisk) -> None:
+    """The disk then has noted this only."""
     disk.done.clear()
     finish = store.collect_garbage(0)
     assert finish is not None
     finish()
+
+
+def test_replaced_segments_are_cut_but_for_what_is_being_sent(opener: Opener) -> None:
+    disk = NotingDisk()
+    store, log = filled(opener, disk)
+    held = log.read(0, 1 << 20, log.high_watermark).records
+    before = bytes(held)
+    assert clean(log) is not None
+    expected = read_all(log)
+    remove_garbage(store, disk)
     cuts = [each for each in disk.done if isinstance(each, tuple)]
     assert cuts
     assert next(each for each in disk.done if each != "unlink") == "folder", "durable before it is cut"
@@ -184,20 +195,13 @@ def test_replaced_segments_are_cut_but_for_what_is_being_sent(opener: Opener) ->
 
 def test_segments_that_retention_deletes_are_not_cut(opener: Opener) -> None:
     disk = NotingDisk()
-    store = opener(disk=disk, config=COMPACTED)
-    store.remover.piece_bytes = PIECE
-    log = make_log(store, COMPACTED)
-    fill(log)
-    store.flush(NOW_MS)
+    store, log = filled(opener, disk)
     plan = make_plan(log)
     assert plan is not None
     reading = os.open(log.segments[0].path(), os.O_RDONLY)  # as a pass under way does
     size = log.segments[0].size
     log.advance_log_start(log.segments[2].base_offset)
-    disk.done.clear()
-    finish = store.collect_garbage(0)
-    assert finish is not None
-    finish()
+    remove_garbage(store, disk)
     assert not any(isinstance(each, tuple) for each in disk.done)
     assert os.fstat(reading).st_size == size
     os.close(reading)
