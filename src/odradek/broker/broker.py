@@ -372,13 +372,20 @@ class Broker:
     def finish_flush(self, flush: "Flush", begin_next: Callable[[], None] = lambda: None) -> None:
         """Moves high watermarks over what ``flush`` made durable and releases who waited for it.
 
-        ``begin_next`` is called in between, so that the disk need not wait while answers are sent.
+        ``begin_next`` is called in between, so that the disk need not wait while answers are sent. What it
+        raises is raised here, once everybody is told.
         """
         # The logs first: what is done about the metadata must not get between a flush and its end.
         flushed = self.store.finish_flush(flush.ticket) if flush.ticket is not None else []
         if flush.metadata is not None:
             flush.metadata.finish_flush()
-        begin_next()
+        try:
+            begin_next()
+        finally:
+            self._tell_flushed(flushed)
+            _tell(flush.waiting, is_durable=flush.ticket is None or flush.ticket.checkpoint_error is None)
+
+    def _tell_flushed(self, flushed: Sequence[Log]) -> None:
         for flushed_log in flushed:
             partition = self.topics.partition_of(flushed_log)
             if partition is None:
@@ -387,7 +394,6 @@ class Broker:
                 partition.high_watermark_moved()
             except Exception:
                 log.exception("someone who waited for %s could not be told", partition.topic_partition)
-        _tell(flush.waiting, is_durable=flush.ticket is None or flush.ticket.checkpoint_error is None)
 
     def after_flush(self, callback: Callable[[bool], None]) -> None:
         """Calls back once the checkpoints changed so far are on disk, with whether they are."""

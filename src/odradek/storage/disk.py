@@ -129,7 +129,8 @@ class SystemDisk:
 
     def is_unshared(self, fd: int) -> bool:
         """Whether the file has one name and no view of it is left in this process, so that it may be cut."""
-        return os.fstat(fd).st_nlink == 1 and not is_mapped(fd)
+        file = os.fstat(fd)
+        return file.st_nlink == 1 and not is_mapped(file)
 
     def write_out(self, fd: int, position: int, length: int) -> None:
         """Have ``length`` bytes from ``position`` on written and wait for it; only a sync makes them durable.

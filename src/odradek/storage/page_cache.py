@@ -18,10 +18,9 @@ _mapped_files: dict[int, tuple[int, int]] = {}
 """Of each mapping that is alive (by its ``id``) the file: device and inode."""
 
 
-def is_mapped(fd: int) -> bool:
+def is_mapped(file: os.stat_result) -> bool:
     """Whether this process has bytes of the file mapped: a view of them may be in anybody's hands."""
-    found = os.fstat(fd)
-    return (found.st_dev, found.st_ino) in _mapped_files.copy().values()
+    return (file.st_dev, file.st_ino) in _mapped_files.copy().values()
 
 
 class Mapping(mmap.mmap):

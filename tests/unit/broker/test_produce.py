@@ -83,6 +83,22 @@ def test_the_next_flush_begins_before_those_are_told_who_waited_for_the_last(har
     assert only(second.response()).base_offset == 1
 
 
+def test_a_flush_that_cannot_be_begun_keeps_nobody_waiting_who_was_in_the_last(harness: Harness) -> None:
+    broker, told = harness.broker, list[bool]()
+    first = harness.send(produce(batch(b"a"), acks=-1), 9)
+    broker.after_flush(told.append)
+    flush = broker.begin_flush()
+    assert flush is not None
+    flush.run()
+
+    def begin_next() -> None:
+        raise RuntimeError("planted")
+
+    with pytest.raises(RuntimeError, match="planted"):
+        broker.finish_flush(flush, begin_next)
+    assert (first.is_answered, told) == (True, [True])
+
+
 def test_acks_all_that_the_disk_does_not_answer_in_time_times_out(harness: Harness) -> None:
     pending = harness.send(produce(batch(b"a"), acks=-1, timeout_ms=1_000), 9)
     harness.advance(900)
