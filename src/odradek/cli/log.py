@@ -129,19 +129,14 @@ def verify(paths: tuple[Path, ...], repair: bool, output: str) -> int:
     emit(found, output, lambda: [Table(columns, rows)])
     if output == "table" and not found:
         note("All is well.")
-    return FAILED if any(not finding["outcome"].startswith(_PUT_RIGHT) for finding in found) else 0
+    return FAILED if any(not finding["outcome"].startswith(_NO_HARM) for finding in found) else 0
 
 
-_PUT_RIGHT = ("made anew", "removed")
+_NO_HARM = ("made anew", "removed", "not flushed")
 
 
 def _verify_one(path: Path, repair: bool) -> list[Json]:
-    from odradek.cli.verify import (
-        is_data_folder,
-        verify_data_folder,
-        verify_metadata_file,
-        verify_partition,
-    )
+    from odradek.cli.verify import NothingToCheckError, is_data_folder, verify_path
     from odradek.storage.disk import LockHeldError, SystemDisk
 
     if not path.exists():
@@ -153,11 +148,11 @@ def _verify_one(path: Path, repair: bool) -> list[Json]:
     try:
         if repair and data_folder is not None:
             lock = disk.lock(str(data_folder / ".lock"))
-        if path == data_folder:
-            return list(verify_data_folder(disk, path, repairs=repair))
-        if path.is_dir() or _is_known(path):
-            return list(verify_partition(disk, folder, None if path.is_dir() else path, repairs=repair))
-        return list(verify_metadata_file(path))
+        return list(verify_path(disk, path, data_folder, repairs=repair))
+    except NothingToCheckError as error:
+        raise CommandError(
+            str(error), "Name a data folder, a partition's folder, or a file in them.", USAGE
+        ) from None
     except LockHeldError as error:
         raise CommandError(f"{data_folder} is in use by {error.holder}", "Stop the broker first.") from None
     finally:

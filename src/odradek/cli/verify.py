@@ -3,20 +3,23 @@
 Every finding is a JSON-able object: ``file``, ``position``, ``problem``, ``outcome``.
 """
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from odradek.cluster.entry import EntryError, NewerLevelError, read_entry
+from odradek.cluster.file_store import DURABLE, decode_durable, was_durable
 from odradek.cluster.file_store import FOLDER as METADATA_FOLDER
 from odradek.cluster.snapshot import decode_snapshot as decode_metadata_snapshot
 from odradek.core.errors import OdradekError
 from odradek.core.ids import TopicPartition
 from odradek.storage import checkpoints, names
 from odradek.storage.disk import Disk
-from odradek.storage.flush_journal import decode_facts
+from odradek.storage.flush_journal import ASIDE, Told, decode_facts, read_facts
 from odradek.storage.jobs import Unmetered
-from odradek.storage.verify import Flaw, Part, VerifyPlan, verify
+from odradek.storage.loading import known_topic_id
+from odradek.storage.verify import Flaw, Part, Unflushed, VerifyPlan, verify
 
 Json = dict[str, Any]
 
@@ -25,34 +28,112 @@ _OUTCOMES = {
     "rebuilt": "can be made anew from the log",
     "remove": "not needed: the broker does without it",
     "rewrite": "the broker makes it anew",
+    "cut": "not flushed: cut off at the next start, if it is not being written now",
 }
-_CHECKPOINTS = (names.RECOVERY_POINTS, names.LOG_STARTS, names.HIGH_WATERMARKS, names.CLEANER_POINTS)
+_NO_START = "the broker will not start: restore it"
+_LEADER_EPOCHS_OUTCOME = "a start takes this partition offline; a broker that runs makes it anew"
+_SMALL_FILES: Mapping[str, Callable[[bytes], object]] = {
+    names.RECOVERY_POINTS: checkpoints.decode_offsets,
+    names.LOG_STARTS: checkpoints.decode_offsets,
+    names.HIGH_WATERMARKS: checkpoints.decode_offsets,
+    names.CLEANER_POINTS: checkpoints.decode_offsets,
+    names.META_PROPERTIES: checkpoints.decode_properties,
+    names.CLEAN_SHUTDOWN: checkpoints.decode_clean_shutdown,
+}
+_JOURNALS = (names.FLUSHED_OFFSETS, names.FLUSHED_OFFSETS + ASIDE)
+
+
+class Flushed(NamedTuple):
+    """What a data folder that was not closed cleanly tells of how far its logs are flushed."""
+
+    recovery_points: Mapping[TopicPartition, int]
+    told: Told
+
+    def of(self, disk: Disk, folder: Path, partition: TopicPartition) -> Unflushed:
+        point = max(self.recovery_points.get(partition, 0), 0)
+        noted = self.told.of((known_topic_id(disk, str(folder)), partition.partition))
+        return Unflushed(max(noted.offset, point), point)
 
 
 def is_data_folder(path: Path) -> bool:
     return (path / names.META_PROPERTIES).exists()
 
 
-def verify_data_folder(disk: Disk, folder: Path, *, repairs: bool) -> Iterator[Json]:
+def read_flushed(disk: Disk, data_folder: Path) -> Flushed | None:
+    """As a start would find it; None after a clean stop: then everything had been flushed."""
+    points, starts = (_offsets(data_folder / name) for name in (names.RECOVERY_POINTS, names.LOG_STARTS))
+    if points is not None and starts is not None:
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            checkpoints.decode_clean_shutdown((data_folder / names.CLEAN_SHUTDOWN).read_bytes())
+            return None
+    return Flushed(points or {}, read_facts(disk, str(data_folder / names.FLUSHED_OFFSETS)))
+
+
+def _offsets(path: Path) -> dict[TopicPartition, int] | None:
+    """What a checkpoint tells, nothing where there is none; None when it is damaged."""
+    try:
+        return checkpoints.decode_offsets(path.read_bytes()) if path.exists() else {}
+    except ValueError:
+        return None
+
+
+class NothingToCheckError(OdradekError):
+    """It is no file that could tell that it is damaged."""
+
+
+def verify_path(disk: Disk, path: Path, data_folder: Path | None, *, repairs: bool) -> Iterator[Json]:
+    """A data folder, that of a partition or of the metadata, or a single file in one of them. Without a
+    ``data_folder`` around a partition all of it counts as flushed.
+
+    Raises :class:`NothingToCheckError`.
+    """
+    folder = path if path.is_dir() else path.parent
+    if path == data_folder:
+        yield from _verify_data_folder(disk, path, repairs=repairs)
+    elif folder.name == METADATA_FOLDER:
+        for each in sorted(folder.iterdir()) if path.is_dir() else [path]:
+            yield from _verify_metadata_file(each)
+    elif folder == data_folder:
+        if path.name not in _SMALL_FILES and path.name not in _JOURNALS:
+            raise NothingToCheckError(f"{path} has nothing that could be checked")
+        yield from _verify_small_file(path)
+    elif not (names.parse_folder_name(folder.name) or any(map(_is_of_a_log, folder.iterdir()))):
+        raise NothingToCheckError(f"{folder} is neither a data folder nor one of a partition")
+    else:
+        flushed = read_flushed(disk, data_folder) if data_folder is not None else None
+        only = None if path.is_dir() else path
+        yield from _verify_partition(disk, folder, flushed, only, repairs=repairs)
+
+
+def _is_of_a_log(path: Path) -> bool:
+    return names.parse_file_name(path.name) is not None
+
+
+def _verify_data_folder(disk: Disk, folder: Path, *, repairs: bool) -> Iterator[Json]:
     """All partitions, the checkpoints, the metadata log."""
-    yield from _check_text_files(folder)
+    flushed = read_flushed(disk, folder)
+    for name in (*_SMALL_FILES, *_JOURNALS):
+        if (folder / name).exists():
+            yield from _verify_small_file(folder / name)
     metadata = folder / METADATA_FOLDER
     for path in sorted(metadata.glob("*")) if metadata.is_dir() else ():
-        yield from verify_metadata_file(path)
+        yield from _verify_metadata_file(path)
     for path in sorted(folder.iterdir()):
         if path.is_dir() and names.parse_folder_name(path.name) and path.name != names.KAFKA_METADATA_FOLDER:
-            yield from verify_partition(disk, path, repairs=repairs)
+            yield from _verify_partition(disk, path, flushed, repairs=repairs)
 
 
-def verify_partition(
-    disk: Disk, folder: Path, only: Path | None = None, *, repairs: bool = False
+def _verify_partition(
+    disk: Disk, folder: Path, flushed: Flushed | None, only: Path | None = None, *, repairs: bool = False
 ) -> Iterator[Json]:
     """One partition's files, or the ``only`` one asked for; what can be made anew is, with ``repairs``."""
-    plan = _plan(folder, repairs)
+    plan = _plan(disk, folder, flushed, repairs)
     for flaw in verify(disk, plan, Unmetered()):
         if only is not None and Path(flaw.path).name != only.name:
             continue
         outcome = _OUTCOMES[flaw.remedy]
+        if flaw.remedy == "rewrite" and flaw.path.endswith(names.LEADER_EPOCHS):
+            outcome = _LEADER_EPOCHS_OUTCOME
         if repairs and flaw.remedy == "rebuilt":
             disk.rename(flaw.path + names.TEMPORARY, flaw.path)
             disk.sync_folder(str(folder))
@@ -63,16 +144,16 @@ def verify_partition(
         yield _finding(flaw, outcome)
 
 
-def _plan(folder: Path, repairs: bool) -> VerifyPlan:
+def _plan(disk: Disk, folder: Path, flushed: Flushed | None, repairs: bool) -> VerifyPlan:
+    partition = names.parse_folder_name(folder.name) or TopicPartition(folder.name, 0)
     parsed = [(path, names.parse_file_name(path.name)) for path in folder.iterdir()]
     logs = sorted((found[0], path) for path, found in parsed if found and found[1] == names.LOG)
     parts = tuple(
         Part(base, path.stat().st_size, is_active=number == len(logs) - 1)
         for number, (base, path) in enumerate(logs)
-        if path.stat().st_size
     )
     return VerifyPlan(
-        names.parse_folder_name(folder.name) or TopicPartition(folder.name, 0),
+        partition,
         str(folder),
         parts,
         tuple(sorted(found[0] for _, found in parsed if found and found[1] == names.SNAPSHOT)),
@@ -81,6 +162,7 @@ def _plan(folder: Path, repairs: bool) -> VerifyPlan:
         is_compacted=True,
         index_interval_bytes=4096,
         repairs=repairs,
+        unflushed=flushed.of(disk, folder, partition) if flushed is not None else None,
     )
 
 
@@ -88,43 +170,41 @@ def _finding(flaw: Flaw, outcome: str) -> Json:
     return {"file": flaw.path, "position": flaw.position, "problem": flaw.reason, "outcome": outcome}
 
 
-def _check_text_files(folder: Path) -> Iterator[Json]:
-    readers = {
-        **dict.fromkeys(_CHECKPOINTS, checkpoints.decode_offsets),
-        names.META_PROPERTIES: checkpoints.decode_properties,
-        names.CLEAN_SHUTDOWN: checkpoints.decode_clean_shutdown,
-    }
-    for name, read in readers.items():
-        path = folder / name
-        if path.exists():
-            try:
-                read(path.read_bytes())
-            except ValueError as error:
-                is_fatal = name == names.META_PROPERTIES
-                outcome = "the broker will not start: restore it" if is_fatal else _OUTCOMES["rewrite"]
-                yield _finding(Flaw(str(path), 0, str(error)), outcome)
-    journal = folder / names.FLUSHED_OFFSETS
-    if journal.exists():
-        content = journal.read_bytes()
-        known = decode_facts(content)
-        if content.strip(b"\0") and not known.facts:
-            yield _finding(Flaw(str(journal), 0, "no frame is whole"), _OUTCOMES["rewrite"])
-
-
-def verify_metadata_file(path: Path) -> Iterator[Json]:
-    """A log or a snapshot of the metadata."""
+def _verify_small_file(path: Path) -> Iterator[Json]:
     content = path.read_bytes()
-    outcome = "the broker will not start: restore it"
+    if path.name in _JOURNALS:
+        if content.strip(b"\0") and not decode_facts(content).facts:
+            yield _finding(Flaw(str(path), 0, "no frame is whole"), _OUTCOMES["rewrite"])
+        return
+    try:
+        _SMALL_FILES[path.name](content)
+    except ValueError as error:
+        outcome = _NO_START if path.name == names.META_PROPERTIES else _OUTCOMES["rewrite"]
+        yield _finding(Flaw(str(path), 0, str(error)), outcome)
+
+
+def _verify_metadata_file(path: Path) -> Iterator[Json]:
+    """A log or a snapshot of the metadata."""
     if path.suffix == ".snapshot":
         try:
-            decode_metadata_snapshot(content)
+            decode_metadata_snapshot(path.read_bytes())
         except OdradekError as error:
-            yield _finding(Flaw(str(path), 0, str(error)), outcome)
+            yield _finding(Flaw(str(path), 0, str(error)), _NO_START)
     elif path.suffix == ".log":
-        position = 0
+        durable = path.parent / DURABLE
+        noted_index = decode_durable(durable.read_bytes()) if durable.exists() else 0
+        content = path.read_bytes()
+        position, last_index = 0, int(path.stem) - 1
         while position < len(content):
             try:
-                position += read_entry(content, position).size
+                entry = read_entry(content, position)
             except (EntryError, NewerLevelError) as error:
-                yield _finding(Flaw(str(path), position, str(error)), outcome)
+                is_torn = (
+                    isinstance(error, EntryError)
+                    and path == max(path.parent.glob("*.log"))
+                    and not was_durable(content, position, last_index, noted_index)
+                )
+                flaw = Flaw(str(path), position, str(error))
+                yield _finding(flaw, _OUTCOMES["cut"] if is_torn else _NO_START)
                 return
+            position, last_index = position + entry.size, entry.number

@@ -152,12 +152,7 @@ class FileMetadataStore:
 
     def _noted_durable(self) -> int:
         path = os.path.join(self._folder, DURABLE)
-        content = self._disk.read_file(path) if self._disk.exists(path) else b""
-        data, checksum = content[: _DURABLE.size], content[_DURABLE.size :]
-        if zlib.crc32(data).to_bytes(4, "big") != checksum:
-            return 0
-        index: int = _DURABLE.unpack(data)[0]
-        return index
+        return decode_durable(self._disk.read_file(path)) if self._disk.exists(path) else 0
 
     def applied(self, image: ClusterImage) -> None:
         """Everything up to ``image`` is durable and folded."""
@@ -243,7 +238,7 @@ class FileMetadataStore:
             except NewerLevelError as error:
                 raise StartupError(f"{path} at byte {position}: {error}") from error
             except EntryError as error:
-                if not is_newest or self._was_durable(data, position):
+                if not is_newest or was_durable(data, position, self._index, self._noted_durable()):
                     raise DamageError(path, position, f"a metadata entry is damaged: {error}") from error
                 self._cut(path, data, position, str(error))
                 break
@@ -274,20 +269,6 @@ class FileMetadataStore:
             raise DamageError(path, position, str(error)) from error
         self._index = entry.number
         self._hash = entry.hash
-
-    def _was_durable(self, data: bytes, position: int) -> bool:
-        """Whether a whole entry behind ``position`` knew the one that should be there to be on disk."""
-        if self._noted_durable() > self._index:
-            return True
-        found = data.find(MAGIC, position + 1)
-        while found >= 0:
-            try:
-                if read_entry(data, found).durable_index > self._index:
-                    return True
-            except (EntryError, NewerLevelError):
-                pass
-            found = data.find(MAGIC, found + 1)
-        return False
 
     def _cut(self, path: str, data: bytes, position: int, reason: str) -> None:
         torn = self._name(self._index + 1, "torn")
@@ -346,6 +327,31 @@ class FileMetadataStore:
             self._disk.close(fd)
         self._disk.rename(temporary, path)
         self._disk.sync_folder(self._folder)
+
+
+def decode_durable(content: bytes) -> int:
+    """Up to which index the file ``durable`` says that all is on disk; 0 when it is damaged."""
+    data, checksum = content[: _DURABLE.size], content[_DURABLE.size :]
+    if zlib.crc32(data).to_bytes(4, "big") != checksum:
+        return 0
+    index: int = _DURABLE.unpack(data)[0]
+    return index
+
+
+def was_durable(data: bytes, position: int, last_index: int, noted_index: int) -> bool:
+    """Whether the entry that should be at ``position`` of a log, behind that of ``last_index``, was on disk:
+    the file ``durable`` has noted it, or a whole entry behind it knew."""
+    if noted_index > last_index:
+        return True
+    found = data.find(MAGIC, position + 1)
+    while found >= 0:
+        try:
+            if read_entry(data, found).durable_index > last_index:
+                return True
+        except (EntryError, NewerLevelError):
+            pass
+        found = data.find(MAGIC, found + 1)
+    return False
 
 
 def _write_all(disk: Disk, fd: int, data: bytes, position: int) -> None:

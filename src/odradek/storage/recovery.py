@@ -215,9 +215,7 @@ def recover(
         next_offset, is_compacted = end.next_offset, end.is_compacted
         is_last = number + 1 == len(segments)
         if next_offset < flushed_offset and (end.reason or is_last):
-            reason = end.reason or f"the log ends below offset {next_offset}"
-            reason += f"; everything below offset {flushed_offset} had been flushed"
-            raise DamageError(segment.path(), end.position, reason)
+            raise DamageError(segment.path(), end.position, damage_reason(end, flushed_offset))
         if end.reason:
             _cut_tail(disk, segments, number, end)
         segment.unchecked_to = 0
@@ -230,6 +228,12 @@ def recover(
     for offset in [offset for offset in snapshots if offset > next_offset]:
         _remove_snapshot(disk, folder, snapshots, offset)
     return Recovered(next_offset, producers, epochs, epochs.entries != noted, checked_from)
+
+
+def damage_reason(end: ScanEnd, flushed_offset: int) -> str:
+    """Why a segment that ends like this is no torn tail."""
+    reason = end.reason or f"the log ends below offset {end.next_offset}"
+    return f"{reason}; everything below offset {flushed_offset} had been flushed"
 
 
 def _give_room_back(disk: Disk, last: Segment) -> None:

@@ -19,7 +19,7 @@ from odradek.storage.epochs import LeaderEpochs
 from odradek.storage.index import OFFSET_ENTRY_SIZE, TIME_ENTRY_SIZE
 from odradek.storage.jobs import Meter
 from odradek.storage.producers import AbortedTransaction, Producers
-from odradek.storage.recovery import producers_as_of, scan
+from odradek.storage.recovery import ScanEnd, damage_reason, producers_as_of, scan
 from odradek.storage.segment import Segment
 from odradek.storage.snapshots import SnapshotError, decode_snapshot
 from odradek.storage.transactions import TransactionIndex, encode_transactions
@@ -36,9 +36,18 @@ class Part(NamedTuple):
     is_active: bool = False
 
 
+class Unflushed(NamedTuple):
+    """Of a log that was not closed cleanly, or is in use: all below ``flushed_offset`` had been flushed, the
+    rest may be torn. The next start reads it from the segment of ``recovery_point`` on."""
+
+    flushed_offset: int
+    recovery_point: int
+
+
 class VerifyPlan(NamedTuple):
     """A partition, or a part of it. ``parts`` ascend; ``snapshots`` are all there are; ``end_offset`` is
-    where the last part ends, -1 unknown. ``repairs``: write what can be made anew beside the old."""
+    where the last part ends, -1 unknown. ``repairs``: write what can be made anew beside the old. Without
+    ``unflushed`` all of it had been flushed."""
 
     topic_partition: TopicPartition
     folder: str
@@ -48,11 +57,13 @@ class VerifyPlan(NamedTuple):
     is_compacted: bool
     index_interval_bytes: int
     repairs: bool
+    unflushed: Unflushed | None = None
 
 
 class Flaw(NamedTuple):
     """What is wrong where. ``remedy``: ``""``, there is none, the partition is damaged; ``rebuilt``, a good
-    file lies at ``path`` + ``.tmp``; ``remove``, it is not needed; ``rewrite``, the broker knows its content.
+    file lies at ``path`` + ``.tmp``; ``remove``, it is not needed; ``rewrite``, the broker knows its content;
+    ``cut``, from there on nothing had been flushed, and a start cuts it off.
     """
 
     path: str
@@ -96,6 +107,12 @@ class _Verification:
         self._knows_transactions = False
         self._epochs = LeaderEpochs([])
         """As the batches tell."""
+        unflushed = plan.unflushed
+        bases = [part.base_offset for part in plan.parts]
+        self._recovered_from: int | None = None
+        """The first segment that a start reads: from there on it makes all that belongs to the log anew."""
+        if unflushed is not None and bases:
+            self._recovered_from = max((b for b in bases if b <= unflushed.recovery_point), default=bases[0])
 
     def run(self) -> list[Flaw]:
         plan = self._plan
@@ -112,10 +129,15 @@ class _Verification:
                 if not self._check_segment(part, segment, producers, follows):
                     producers = None
                 segment.close()
+                if self._flaws and self._flaws[-1].remedy == "cut":
+                    break
         finally:
             for segment in segments:
                 segment.close()
-        if not any(flaw.remedy == "" for flaw in self._flaws):
+        if not plan.parts and plan.unflushed is not None and plan.unflushed.flushed_offset > 0:
+            reason = damage_reason(ScanEnd(0, 0, "there is no segment"), plan.unflushed.flushed_offset)
+            self._found(plan.folder, 0, reason)
+        if not any(flaw.remedy in ("", "cut") for flaw in self._flaws):
             self._check_epochs()
         return self._flaws
 
@@ -185,9 +207,16 @@ class _Verification:
             return False
         except FileNotFoundError:
             return False  # deleted meanwhile
-        if end.reason:
-            self._found(segment.path(), end.position, end.reason)
-            return False
+        if end.reason or follows < 0:
+            unflushed = plan.unflushed
+            if unflushed is not None and end.next_offset < unflushed.flushed_offset:
+                reason = damage_reason(end, unflushed.flushed_offset)
+                self._found(segment.path(), end.position, reason)
+                return False
+            if end.reason:
+                remedy = "cut" if unflushed is not None else ""
+                self._found(segment.path(), end.position, end.reason, remedy)
+                return False
         limit = follows if follows >= 0 else plan.end_offset
         if limit >= 0 and end.next_offset > limit:
             reason = f"the last batch ends at offset {end.next_offset - 1}, beyond {limit - 1}"
@@ -269,7 +298,8 @@ class _Verification:
         if reason is not None and self._knows_transactions:
             self._rebuild(path, 0, reason, encode_transactions(aborted))
         elif reason is not None:
-            self._found(path, 0, reason)
+            is_made_anew = self._recovered_from is not None and segment.base_offset >= self._recovered_from
+            self._found(path, 0, reason, "rewrite" if is_made_anew else "")
 
 
 def _transactions_flaw(

@@ -1,16 +1,21 @@
 """``odradek log verify`` finds what is wrong and puts right what can be made anew."""
 
+import os
 import random
 from pathlib import Path
 
 import pytest
 
 from odradek.cluster.file_store import FileMetadataStore
+from odradek.core.errors import ApiError
 from odradek.core.ids import TopicPartition, new_id
 from odradek.records.builder import build_batch
 from odradek.records.record import Record
+from odradek.storage import names
 from odradek.storage.config import LogConfig
 from odradek.storage.disk import SystemDisk
+from odradek.storage.flush_journal import ASIDE
+from odradek.storage.log import Log
 from odradek.storage.store import LogStore
 from odradek.testing.clock import FakeClock
 from tests.unit.cli.conftest import Run
@@ -35,6 +40,10 @@ def data(tmp_path: Path) -> Path:
     metadata.close()
     store.close(NOW_MS)
     return folder
+
+
+def append(log: Log, value: bytes) -> None:
+    log.append(memoryview(build_batch([Record(0, NOW_MS, None, value)])), NOW_MS, leader_epoch=0)
 
 
 def flip(path: Path, position: int) -> None:
@@ -70,8 +79,17 @@ def test_a_flipped_bit_is_found(run_offline: Run, data: Path, name: str, positio
         flip(path, position)
     (found,) = run_offline("log", "verify", data, "-o", "json", code=1).json
     assert found["file"] == str(path)
-    alone = run_offline("log", "verify", path.parent, "-o", "json", code=1).json
-    assert [each["file"] for each in alone] == [str(path)]
+    for alone in (path.parent, path):
+        found = run_offline("log", "verify", alone, "-o", "json", code=1).json
+        assert [each["file"] for each in found] == [str(path)]
+
+
+def test_all_that_can_be_asked_about_is_well(run_offline: Run, data: Path) -> None:
+    for path in [data / "t-0", data / "__odradek_metadata", *data.rglob("*")]:
+        if path.name not in (".lock", names.FLUSHED_OFFSETS):
+            assert run_offline("log", "verify", path, "-o", "json").json == []
+    assert "nothing that could be checked" in run_offline("log", "verify", data / ".lock", code=2).err
+    assert "neither" in run_offline("log", "verify", data.parent, code=2).err
 
 
 @pytest.mark.parametrize("suffix", [".index", ".timeindex"])
@@ -82,6 +100,134 @@ def test_an_index_is_made_anew(run_offline: Run, data: Path, suffix: str) -> Non
     assert found["outcome"] == "made anew from the log"
     assert run_offline("log", "verify", data, "-o", "json").json == []
     assert not list(data.rglob("*.tmp"))
+
+
+@pytest.fixture(params=["", ASIDE])
+def killed(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Path, int]:
+    """The folder of a broker that was killed: offsets below 20 flushed, which only a journal tells, perhaps
+    one that was set aside, and as much that was not. Also where the latter begins in the segment."""
+    folder = tmp_path / "data"
+    disk, rng = SystemDisk(), random.Random(1)
+    store = LogStore.open(str(folder), disk, FakeClock(NOW_MS), rng)
+    topic_id = new_id(rng)
+    log = store.create(TopicPartition("t", 0), topic_id, LogConfig(), NOW_MS)
+    for number in range(40):
+        if number == 20:
+            store.flush(NOW_MS)
+            flushed_bytes = log.active.size
+        append(log, b"%02d" % number * 30)
+    disk.close(store.lock)
+    if request.param:
+        (folder / names.FLUSHED_OFFSETS).rename(folder / (names.FLUSHED_OFFSETS + request.param))
+    return folder, flushed_bytes
+
+
+@pytest.mark.parametrize("is_alone", [False, True])
+def test_what_was_not_flushed_may_be_torn(run_offline: Run, killed: tuple[Path, int], is_alone: bool) -> None:
+    folder, flushed_bytes = killed
+    segment = folder / "t-0" / "00000000000000000000.log"
+    flip(segment, flushed_bytes + 70)
+    path = segment if is_alone else folder
+    (found,) = run_offline("log", "verify", path, "-o", "json").json
+    assert (found["position"], found["outcome"].startswith("not flushed")) == (flushed_bytes, True)
+    run_offline("log", "verify", "--repair", path)
+    assert opened(folder).log_end_offset == 20
+
+
+def test_what_was_flushed_is_damaged_as_a_start_will_find(run_offline: Run, killed: tuple[Path, int]) -> None:
+    folder, flushed_bytes = killed
+    flip(folder / "t-0" / "00000000000000000000.log", flushed_bytes - 20)
+    (found,) = run_offline("log", "verify", folder, "-o", "json", code=1).json
+    assert found["outcome"].startswith("damaged")
+    offline = opened(folder).offline
+    assert offline is not None
+    assert (offline.path, offline.position, offline.reason) == (
+        found["file"],
+        found["position"],
+        found["problem"],
+    )
+
+
+@pytest.mark.parametrize("what", ["short", "empty", "gone"])
+def test_a_flushed_end_that_is_not_there_is_damage(
+    run_offline: Run, killed: tuple[Path, int], what: str
+) -> None:
+    folder, _ = killed
+    segment = folder / "t-0" / "00000000000000000000.log"
+    first_batch = 12 + int.from_bytes(segment.read_bytes()[8:12], "big")
+    if what == "gone":
+        segment.unlink()
+    else:
+        os.truncate(segment, first_batch if what == "short" else 0)
+    (found,) = run_offline("log", "verify", folder, "-o", "json", code=1).json
+    assert "everything below offset 20 had been flushed" in found["problem"]
+    assert opened(folder).offline is not None
+
+
+def test_after_a_clean_stop_nothing_may_be_torn(run_offline: Run, data: Path) -> None:
+    segment = data / "t-0" / "00000000000000000020.log"
+    os.truncate(segment, segment.stat().st_size - 1)
+    (found,) = run_offline("log", "verify", data, "-o", "json", code=1).json
+    assert found["outcome"].startswith("damaged")
+    (data / names.CLEAN_SHUTDOWN).unlink()
+    (found,) = run_offline("log", "verify", data, "-o", "json", code=1).json
+    assert "everything below offset 40 had been flushed" in found["problem"], "the recovery point tells"
+
+
+def test_a_transaction_index_that_a_start_makes_anew_is_no_damage(
+    run_offline: Run, killed: tuple[Path, int]
+) -> None:
+    folder, _ = killed
+    store = LogStore.open(str(folder), SystemDisk(), FakeClock(NOW_MS), random.Random(1))
+    log = store.logs[TopicPartition("t", 0)]
+    log.roll(NOW_MS)
+    append(log, b"next")
+    SystemDisk().close(store.lock)
+    (folder / "t-0" / "00000000000000000000.txnindex").write_bytes(b"torn")
+    (found,) = run_offline("log", "verify", folder, "-o", "json", code=1).json
+    assert found["outcome"].startswith("damaged"), "a start begins behind it"
+    (folder / names.RECOVERY_POINTS).unlink()
+    (found,) = run_offline("log", "verify", folder, "-o", "json", code=1).json
+    assert found["outcome"] == "the broker makes it anew"
+    assert opened(folder).offline is None
+
+
+def opened(folder: Path) -> Log:
+    """The partition as a start finds it."""
+    store = LogStore.open(str(folder), SystemDisk(), FakeClock(NOW_MS), random.Random(2))
+    SystemDisk().close(store.lock)
+    return store.logs[TopicPartition("t", 0)]
+
+
+def test_leader_epochs_are_known_to_a_broker_that_runs_only(run_offline: Run, data: Path) -> None:
+    (data / "t-0" / "leader-epoch-checkpoint").write_bytes(b"garbled")
+    (found,) = run_offline("log", "verify", data, "-o", "json", code=1).json
+    assert found["outcome"].startswith("a start takes this partition offline")
+    log = opened(data)
+    with pytest.raises(ApiError, match="leader-epoch-checkpoint"):
+        _ = log.epochs
+
+
+def test_a_journal_none_of_which_can_be_read_is_named(run_offline: Run, killed: tuple[Path, int]) -> None:
+    folder, _ = killed
+    (journal,) = folder.glob("odradek-flushed-offsets*")
+    flip(journal, 5)
+    (found,) = run_offline("log", "verify", folder, "-o", "json", code=1).json
+    assert (found["file"], found["outcome"]) == (str(journal), "the broker makes it anew")
+
+
+def test_the_metadata_log_may_be_torn_behind_what_was_durable(run_offline: Run, data: Path) -> None:
+    log = data / "__odradek_metadata" / "00000000000000000001.log"
+    size = log.stat().st_size
+    with log.open("ab") as file:
+        file.write(b"torn")
+    (found,) = run_offline("log", "verify", data, "-o", "json").json
+    assert (found["position"], found["outcome"].startswith("not flushed")) == (size, True)
+    os.truncate(log, size - 1)
+    (found,) = run_offline("log", "verify", data, "-o", "json", code=1).json
+    assert found["outcome"] == "the broker will not start: restore it"
+    log.with_name("durable").unlink()
+    run_offline("log", "verify", data, "-o", "json")  # an empty entry says that all before it was durable
 
 
 def test_what_cannot_be_made_anew_is_said(run_offline: Run, data: Path) -> None:
