@@ -23,6 +23,7 @@ _NOT_FOUND_CODES = {
     ErrorCode.RESOURCE_NOT_FOUND,
     ErrorCode.TRANSACTIONAL_ID_NOT_FOUND,
 }
+_HEALTH = "`odradek cluster health` tells what is wrong, and what is being recovered and so will come."
 _FIXES = {
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: "`odradek topic list` shows them, `odradek topic create` adds one.",
     ErrorCode.GROUP_ID_NOT_FOUND: "`odradek group list` shows the groups.",
@@ -35,6 +36,9 @@ _FIXES = {
     ErrorCode.UNSUPPORTED_VERSION: "The broker is too old or too new for this command.",
     ErrorCode.OFFSET_OUT_OF_RANGE: "`odradek topic describe` shows the first and the last offset.",
     ErrorCode.COORDINATOR_NOT_AVAILABLE: "The broker may still be starting: try again in a moment.",
+    ErrorCode.LEADER_NOT_AVAILABLE: _HEALTH,
+    ErrorCode.NOT_LEADER_OR_FOLLOWER: _HEALTH,
+    ErrorCode.KAFKA_STORAGE_ERROR: _HEALTH,
     ErrorCode.POLICY_VIOLATION: "The broker's configuration forbids it.",
 }
 

@@ -84,6 +84,7 @@ def with_client(bootstrap: str, work: "Callable[[Client], Coroutine[Any, Any, T]
     import asyncio
     import signal
 
+    from odradek.cli.patience import Patience
     from odradek.client.client import Client
 
     async def connected() -> T:
@@ -91,6 +92,7 @@ def with_client(bootstrap: str, work: "Callable[[Client], Coroutine[Any, Any, T]
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         async with Client(bootstrap) as client:
+            client.on_retry = Patience()
             return await work(client)
 
     try:

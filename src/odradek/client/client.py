@@ -78,12 +78,16 @@ class Client:
 
     def __init__(self, bootstrap: str, *, client_id: str = CLIENT_ID, timeout_ms: int = 30_000) -> None:
         self.timeout_ms = timeout_ms
+        self.on_retry: Callable[[ApiError | ConnectError], None] = lambda error: None
+        """Told of each failure after which something is tried again."""
         self._addresses = [parse_address(text) for text in bootstrap.split(",")]
         self._client_id = client_id
         self._bootstrap: Connection | None = None
         self._connections: dict[int, Connection] = {}
         self._brokers: dict[int, BrokerInfo] = {}
         self._leaders: dict[TopicPartition, int] = {}
+        self._leaderless: dict[TopicPartition, ErrorCode] = {}
+        """Why there is no leader."""
         self._coordinators: dict[tuple[CoordinatorType, str], int] = {}
         self._connecting = asyncio.Lock()
 
@@ -148,7 +152,10 @@ class Client:
         self._brokers = found.brokers
         for topic in found.topics.values():
             for partition in topic.partitions:
-                self._leaders[TopicPartition(topic.name, partition.partition)] = partition.leader
+                key = TopicPartition(topic.name, partition.partition)
+                self._leaders[key] = partition.leader
+                if partition.leader < 0:
+                    self._leaderless[key] = partition.error
         return found
 
     async def topics(self, names: Iterable[str], *, create_missing: bool = False) -> list[TopicInfo]:
@@ -176,6 +183,12 @@ class Client:
             raise ApiError(
                 ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
                 f"topic {partition.topic} has no partition {partition.partition}",
+            )
+        if leader < 0 and self._leaderless[partition] is ErrorCode.KAFKA_STORAGE_ERROR:
+            raise ApiError(
+                ErrorCode.KAFKA_STORAGE_ERROR,
+                f"{partition} is offline, as its files are damaged or cannot be read or written;"
+                " the broker's own log names file and cause",
             )
         if leader < 0:
             raise ApiError(ErrorCode.LEADER_NOT_AVAILABLE, f"{partition} has no leader")
@@ -234,6 +247,7 @@ class Client:
                 is_final = isinstance(error, ApiError) and error.code not in RETRIABLE
                 if is_final or loop.time() + backoff_ms / 1000 > deadline:
                     raise
+                self.on_retry(error)
             await asyncio.sleep(backoff_ms / 1000)
             backoff_ms = min(2 * backoff_ms, _LONGEST_BACKOFF_MS)
 

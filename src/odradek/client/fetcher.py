@@ -139,7 +139,8 @@ class Fetcher:
             response = await connection.call(
                 request, FetchResponse, cap=_FETCH_CAP, timeout_ms=max_wait_ms + self._client.timeout_ms
             )
-        except ConnectError:
+        except ConnectError as error:
+            self._client.on_retry(error)
             self._client.forget_leaders(positions)
             await asyncio.sleep(_BACKOFF_S)
             await self._client.retrying(self._client.any_broker)
@@ -167,6 +168,7 @@ class Fetcher:
                 found = await list_offsets(self._client, {key: self._reset}, self._isolation)
                 fetched.append(Fetched(key, positions[key], [], found[key].offset, -1))
             elif code in RETRIABLE:
+                self._client.on_retry(ApiError(code, f"{key} cannot be read now"))
                 self._client.forget_leaders([key])
                 await asyncio.sleep(_BACKOFF_S)
             else:
