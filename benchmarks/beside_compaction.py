@@ -1,11 +1,11 @@
-"""What clients notice of a compaction: latencies at a fixed pace, in turn without one and beside one.
+"""What clients notice of a compaction: latencies at a fixed pace, in turn beside a whole pass and alone.
 
 Two of them: until a produce request with acks=1 is answered, which waits for the event loop and for no disk,
 and until a consumer has the record, which waits for a flush, too.
 
-For each run there are two fresh topics of 1.3 GB, whose policy becomes ``compact`` in turn: one is
-timed with nobody else there, the other is what the window runs beside. A window counts only when the
-compacting process was there from its beginning to its end.
+A round is a few passes over fresh topics, each watched from the moment when its process is there until the
+last of what it replaced is removed, and behind each a window alone that lasts as long. All records of a kind
+count as one window.
 """
 
 import asyncio
@@ -14,11 +14,12 @@ import itertools
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from benchmarks.admin import Admin, BrokerError
 from benchmarks.brokers import Broker, process_tree
-from benchmarks.measure import Bench, Metrics, Run
+from benchmarks.generator import RecordTimes
+from benchmarks.measure import RAMP_S, Bench, Metrics, Run
 from odradek.client.admin import ResourceType, alter_configs
 from odradek.client.client import Client
 from odradek.protocol.generated.produce import (
@@ -29,21 +30,29 @@ from odradek.protocol.generated.produce import (
 )
 from odradek.records.builder import build_batch
 from odradek.records.record import Record
+from odradek.storage import names
 
 SETTINGS = {"log.cleaner.backoff.ms": "0"}
+PASSES = 2
 BATCHES = 1_500
 BATCH_RECORDS = 900
 VALUE_BYTES = 1_000
+KEYS = 200_000
 HOT_BYTES = 100
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 GONE_S = 4.0
-"""After so long the files of a deleted topic are gone, and the disk has no more work with them."""
+"""After so long the disk has no more work with what was written, or removed, before."""
+WATCH_S = 0.05
+UNFINISHED = (names.CLEANED, names.SWAP, names.DELETED)
+Window = tuple[int, int]
+"""From when to when, by ``time.monotonic_ns``."""
+Wait = Callable[[RecordTimes], int]
 _numbers = itertools.count()
 
 
 @contextlib.contextmanager
 def prepared(bench: Bench, broker: Broker) -> Iterator[Run]:
-    """Each run measures a window without and one beside a compaction."""
+    """Each run measures :data:`PASSES` passes, however long a window is to be."""
 
     async def hasten() -> None:
         async with Client(f"127.0.0.1:{broker.port}") as client:
@@ -51,28 +60,27 @@ def prepared(bench: Bench, broker: Broker) -> Iterator[Run]:
 
     asyncio.run(hasten())
 
-    def run(seconds: float) -> Metrics:
-        with dirty_topic(broker) as topic:
-            compacted_mb_s = timed_pass(broker, topic)
-        os.sync()  # neither window is to bear what was written before it
-        alone = bench.paced(broker, HOT_BYTES, seconds)
-        with dirty_topic(broker) as topic:
-            os.sync()
-            asyncio.run(let_compact(broker.port, topic))
-            wait_until(broker, compacting=True)
-            beside = bench.paced(broker, HOT_BYTES, seconds)
-            if not is_compacting(broker):
-                raise BrokerError("the pass ended before its window did: make the window shorter")
-        wait_until(broker, compacting=False)
+    def run(_: float) -> Metrics:
+        alone: list[Window] = []
+        beside: list[Window] = []
+        compacted_s = 0.0
+        with contextlib.ExitStack() as stack:
+            topics = [stack.enter_context(dirty_topic(broker)) for _ in range(PASSES)]
+            os.sync()  # no window is to bear what was written before it
+            time.sleep(GONE_S)
+            with bench.paced_times(broker, HOT_BYTES, 2 * PASSES * PATIENCE_S) as (times, measured):
+                time.sleep(2 * RAMP_S)
+                for topic in topics:
+                    window, seconds = whole_pass(broker, topic)
+                    beside.append(window)
+                    compacted_s += seconds
+                    alone.append(quiet_window(broker, window[1] - window[0]))
         return {
-            "p99_us": beside["p99_us"],
-            "other_cores": alone["other_cores"],
-            "alone_p99_us": alone["p99_us"],
-            "p99_growth": beside["p99_us"] / alone["p99_us"],
-            "alone_answer_p99_us": alone["answer_p99_us"],
-            "answer_p99_us": beside["answer_p99_us"],
-            "answer_p99_growth": beside["answer_p99_us"] / alone["answer_p99_us"],
-            "compacted_mb_s": compacted_mb_s,
+            "other_cores": measured[0].metrics["other_cores"],
+            "seconds": measured[0].seconds,
+            "compacted_mb_s": PASSES * BATCHES * BATCH_RECORDS * VALUE_BYTES / compacted_s / 1e6,
+            **growth("", times, lambda record: record.end_to_end_ns, alone, beside),
+            **growth("answer_", times, lambda record: record.answer_ns, alone, beside),
         }
 
     yield run
@@ -90,7 +98,6 @@ def dirty_topic(broker: Broker) -> Iterator[str]:
     finally:
         with Admin(broker.port) as admin:
             admin.delete_topic(name)
-        time.sleep(GONE_S)
 
 
 async def fill(port: int, topic_name: str) -> None:
@@ -100,7 +107,7 @@ async def fill(port: int, topic_name: str) -> None:
         connection = await client.any_broker()
         for _ in range(BATCHES):
             now_ms = int(time.time() * 1000)
-            records = [Record(0, now_ms, b"%d" % rng.randrange(200_000), value) for _ in range(BATCH_RECORDS)]
+            records = [Record(0, now_ms, b"%d" % rng.randrange(KEYS), value) for _ in range(BATCH_RECORDS)]
             data = PartitionProduceData(index=0, records=memoryview(build_batch(records)))
             topic = TopicProduceData(name=topic_name, partition_data=[data])
             request = ProduceRequest(acks=1, timeout_ms=30_000, topic_data=[topic])
@@ -113,22 +120,59 @@ async def let_compact(port: int, topic: str) -> None:
         await alter_configs(client, ResourceType.TOPIC, topic, {"cleanup.policy": "compact"})
 
 
-def timed_pass(broker: Broker, topic: str) -> float:
-    """MB of log a second, from the beginning of the pass to its end."""
+def whole_pass(broker: Broker, topic: str) -> tuple[Window, float]:
+    """From when its process is there until all is removed, and how many seconds the process took."""
     asyncio.run(let_compact(broker.port, topic))
-    wait_until(broker, compacting=True)
-    start = time.perf_counter()
-    wait_until(broker, compacting=False)
-    return BATCHES * BATCH_RECORDS * VALUE_BYTES / (time.perf_counter() - start) / 1e6
+    watch_until(broker, lambda: is_compacting(broker))
+    start_ns = time.monotonic_ns()
+    watch_until(broker, lambda: not is_compacting(broker))
+    seconds = (time.monotonic_ns() - start_ns) / 1e9
+    time.sleep(WATCH_S)  # its last segment is put in place
+    watch_until(broker, lambda: not is_tidying_up(broker, topic))
+    return (start_ns, time.monotonic_ns()), seconds
+
+
+def quiet_window(broker: Broker, length_ns: int) -> Window:
+    """One with nobody beside the clients but this process, which watches the broker as it does in a pass."""
+    start_ns = time.monotonic_ns()
+    watch_until(broker, lambda: not is_compacting(broker) and time.monotonic_ns() >= start_ns + length_ns)
+    return start_ns, time.monotonic_ns()
+
+
+def growth(
+    prefix: str, times: list[RecordTimes], wait: Wait, alone: list[Window], beside: list[Window]
+) -> Metrics:
+    """p99 of ``wait`` alone and beside; the spread is how far windows alone differ."""
+    quiet_us, busy_us = p99_us(times, wait, alone), p99_us(times, wait, beside)
+    each_us = [p99_us(times, wait, [window]) for window in alone]
+    return {
+        f"alone_{prefix}p99_us": quiet_us,
+        f"{prefix}p99_us": busy_us,
+        f"{prefix}p99_growth": busy_us / quiet_us,
+        f"alone_{prefix}p99_spread": max(each_us) / min(each_us),
+    }
+
+
+def p99_us(times: list[RecordTimes], wait: Wait, windows: list[Window]) -> float:
+    """Of all records that were due in any of ``windows``."""
+    waits_ns = sorted(
+        wait(record) for record in times if any(first <= record.due_ns < last for first, last in windows)
+    )
+    return waits_ns[len(waits_ns) * 99 // 100] / 1e3
 
 
 def is_compacting(broker: Broker) -> bool:
     return len(process_tree(broker.pid)) > 1
 
 
-def wait_until(broker: Broker, *, compacting: bool) -> None:
+def is_tidying_up(broker: Broker, topic: str) -> bool:
+    """Whether files of a pass are still to be put in place, or to be removed."""
+    return any(name.endswith(UNFINISHED) for name in os.listdir(broker.data / f"{topic}-0"))
+
+
+def watch_until(broker: Broker, is_reached: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while is_compacting(broker) != compacting:
+    while not is_reached():
         if time.monotonic() > deadline:
-            raise BrokerError(f"{broker.name} does not {'begin' if compacting else 'end'} to compact")
-        time.sleep(0.02)
+            raise BrokerError(f"a pass of {broker.name} does not begin, or does not end")
+        time.sleep(WATCH_S)

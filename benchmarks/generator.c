@@ -2,7 +2,7 @@
  * Load generator for brokers that speak Kafka's protocol: one thread, epoll, requests encoded beforehand.
  *
  *   generator load    PLAN PORT CONNECTIONS DEPTH WARMUP_S SECONDS MAX_BYTES MAX_REQUESTS BROKER_PID
- *   generator latency PLAN PORT RATE WARMUP_S SECONDS BROKER_PID
+ *   generator latency PLAN PORT RATE WARMUP_S SECONDS BROKER_PID [TIMES]
  *
  * `load` keeps DEPTH requests in flight on each of CONNECTIONS connections (closed loop). The measured window opens
  * after WARMUP_S and closes after SECONDS or MAX_BYTES (0: no limit), whichever comes first; with MAX_REQUESTS > 0
@@ -10,6 +10,8 @@
  * `latency` sends frame 0 (a produce request) RATE times a second on one connection, follows the partition with
  * frame 1 (a fetch that long-polls) on another, and measures from the time a record was due to be sent until it is
  * read, and until the produce request is answered. A late sender therefore counts against the broker that made it late.
+ * SIGTERM closes its window early. TIMES is a file that gets three int64 of this machine for each record of the window,
+ * nanoseconds of CLOCK_MONOTONIC: when it was due, when its request was answered, when it was read.
  *
  * PLAN is written by plan.py; its layout is described there. The answer is one JSON object on stdout. The CPU time of
  * the broker is read from /proc/BROKER_PID/stat (user + system, all threads, reaped children) at both ends of the
@@ -421,9 +423,28 @@ static void drop_answer(struct reader *reader, uint32_t size) {
     reader->correlation++;
 }
 
+struct record_times {
+    int64_t due_ns; /* 0: ahead of the window */
+    int64_t answered_ns;
+    int64_t read_ns;
+};
+
+static volatile sig_atomic_t is_asked_to_end;
+
+static void ask_to_end(int signal) {
+    (void)signal;
+    is_asked_to_end = 1;
+}
+
+static void write_times(const char *path, const struct record_times *times, size_t count) {
+    FILE *file = fopen(path, "wb");
+    if (file == NULL || fwrite(times, sizeof *times, count, file) != count || fclose(file) != 0)
+        fail_errno(path);
+}
+
 /* The offset after the last record in a fetch answer. Each record's latency counts from when it was due. */
 static int64_t take_records(const struct frame *frame, const uint8_t *body, uint32_t size, int64_t next_offset,
-                            const int64_t *due_ns, int64_t now) {
+                            struct record_times *times, int64_t now) {
     size_t position = frame->records_position;
     uint64_t length = 0;
     for (int shift = 0; position < size; shift += 7) {
@@ -440,9 +461,11 @@ static int64_t take_records(const struct frame *frame, const uint8_t *body, uint
         size_t batch = (size_t)read_u32(body + position + 8) + 12;
         if (position + batch > end)
             break;
-        for (; next_offset <= last; next_offset++)
-            if (due_ns[next_offset] != 0)
-                histogram_add(&latencies, now - due_ns[next_offset]);
+        for (; next_offset <= last; next_offset++) {
+            times[next_offset].read_ns = now;
+            if (times[next_offset].due_ns != 0)
+                histogram_add(&latencies, now - times[next_offset].due_ns);
+        }
         position += batch;
     }
     return next_offset;
@@ -451,8 +474,8 @@ static int64_t take_records(const struct frame *frame, const uint8_t *body, uint
 static struct histogram answers; /* to produce requests; with acks=1 they wait for the broker's threads, and no sync */
 
 static int run_latency(int argc, char **argv) {
-    if (argc != 8)
-        fail("latency needs PLAN PORT RATE WARMUP_S SECONDS BROKER_PID");
+    if (argc != 8 && argc != 9)
+        fail("latency needs PLAN PORT RATE WARMUP_S SECONDS BROKER_PID [TIMES]");
     read_plan(argv[2]);
     if (frame_count != 2)
         fail("latency needs a plan of two frames");
@@ -462,11 +485,11 @@ static int run_latency(int argc, char **argv) {
     int64_t total = (int64_t)(rate * (warmup_s + window_s)), warmup = (int64_t)(rate * warmup_s);
     struct frame *produce = &frames[0];
     const struct frame *fetch = &frames[1];
-    int64_t *due_ns = calloc((size_t)total + 1, sizeof *due_ns);
+    struct record_times *times = calloc((size_t)total + 1, sizeof *times);
     struct reader producer = {.socket = open_socket(port), .buffer = malloc(LATENCY_BUFFER)};
     struct reader consumer = {.socket = open_socket(port), .buffer = malloc(LATENCY_BUFFER)};
     int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
-    if (due_ns == NULL || producer.buffer == NULL || consumer.buffer == NULL || timer < 0)
+    if (times == NULL || producer.buffer == NULL || consumer.buffer == NULL || timer < 0)
         fail("out of memory");
     prctl(PR_SET_TIMERSLACK, 1UL);
     int sources[3] = {timer, producer.socket, consumer.socket};
@@ -475,6 +498,7 @@ static int run_latency(int argc, char **argv) {
         if (epoll_ctl(poller, EPOLL_CTL_ADD, sources[i], &event) != 0)
             fail_errno("epoll_ctl");
     }
+    signal(SIGTERM, ask_to_end);
     send_fetch(&consumer, fetch);
 
     int64_t interval_ns = (int64_t)(1e9 / rate), start = now_ns() + 20000000LL, sent = 0;
@@ -487,6 +511,8 @@ static int run_latency(int argc, char **argv) {
         struct epoll_event events[8];
         int count = epoll_wait(poller, events, 8, 1000);
         int64_t now = now_ns();
+        if (is_asked_to_end && sent > warmup && sent < total)
+            total = sent;
         if (now - start > (int64_t)((warmup_s + window_s) * 1e9) + DRAIN_NS)
             fail("records did not reach the consumer within 20 s");
         for (int i = 0; i < count; i++) {
@@ -502,15 +528,17 @@ static int run_latency(int argc, char **argv) {
                         machine_cpu = machine_cpu_s();
                         opened = now;
                     }
-                    due_ns[sent] = sent >= warmup ? start + sent * interval_ns : 0;
+                    times[sent].due_ns = sent >= warmup ? start + sent * interval_ns : 0;
                     write_u32(produce->bytes + CORRELATION_POSITION, (uint32_t)sent);
                     send_all(producer.socket, produce->bytes, produce->length);
                 }
             } else if (events[i].data.fd == producer.socket) {
                 for (size = receive_answer(&producer); size > 0; size = receive_answer(&producer)) {
                     check_answer(produce, producer.buffer + 4, size, producer.correlation);
-                    if (due_ns[producer.correlation] != 0)
-                        histogram_add(&answers, now_ns() - due_ns[producer.correlation]);
+                    struct record_times *answered = &times[producer.correlation];
+                    answered->answered_ns = now_ns();
+                    if (answered->due_ns != 0)
+                        histogram_add(&answers, answered->answered_ns - answered->due_ns);
                     drop_answer(&producer, size);
                 }
             } else {
@@ -520,7 +548,7 @@ static int run_latency(int argc, char **argv) {
                 now = now_ns();
                 check_answer(fetch, consumer.buffer + 4, size, consumer.correlation);
                 consumer.next_offset =
-                    take_records(fetch, consumer.buffer + 4, size, consumer.next_offset, due_ns, now);
+                    take_records(fetch, consumer.buffer + 4, size, consumer.next_offset, times, now);
                 drop_answer(&consumer, size);
                 if (consumer.next_offset < total)
                     send_fetch(&consumer, fetch);
@@ -528,6 +556,8 @@ static int run_latency(int argc, char **argv) {
         }
     }
     int64_t closed = now_ns();
+    if (argc == 9)
+        write_times(argv[8], times + warmup, (size_t)(total - warmup));
     printf("{\"requests\": %lld, \"bytes\": %lld, \"seconds\": %.6f, \"broker_cpu_s\": %.3f, "
            "\"generator_cpu_s\": %.3f, \"machine_cpu_s\": %.3f, \"stopped_by\": \"time\", ",
            (long long)(total - warmup), (long long)(total - warmup) * produce->payload_bytes,

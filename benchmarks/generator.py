@@ -1,11 +1,15 @@
 """Compiles generator.c and transactions.c, and runs them."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
+from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks import transactions
 from benchmarks.frames import Frame, plan
@@ -60,6 +64,24 @@ class Measurement:
             "requests": float(self.requests),
             "seconds": self.seconds,
         }
+
+
+class RecordTimes(NamedTuple):
+    """Of one record, in nanoseconds of ``time.monotonic_ns``."""
+
+    due_ns: int
+    answered_ns: int
+    read_ns: int
+
+    @property
+    def answer_ns(self) -> int:
+        """How long the produce request took."""
+        return self.answered_ns - self.due_ns
+
+    @property
+    def end_to_end_ns(self) -> int:
+        """How long it took until the consumer had it."""
+        return self.read_ns - self.due_ns
 
 
 def compile_generator() -> Path:
@@ -129,6 +151,36 @@ class Generator:
         numbers = [port, rate, warmup_s, seconds, broker_pid]
         return self._run(["latency", str(plan_path), *map(str, numbers)], warmup_s + seconds)
 
+    @contextlib.contextmanager
+    def latency_times(
+        self,
+        produce: Frame,
+        fetch: Frame,
+        *,
+        port: int,
+        broker_pid: int,
+        rate: int,
+        warmup_s: float,
+        longest_s: float,
+    ) -> Iterator[tuple[list[RecordTimes], list[Measurement]]]:
+        """The same in the background, as long as the context lasts, ``longest_s`` at most.
+
+        Both lists are empty until it ends: then every record's times are there, and what was measured in all.
+        """
+        times: list[RecordTimes] = []
+        measured: list[Measurement] = []
+        plan_path, times_path = self._write([produce, fetch]), self.scratch / "times"
+        numbers = [port, rate, warmup_s, longest_s, broker_pid]
+        process = self._start(["latency", str(plan_path), *map(str, numbers), str(times_path)])
+        try:
+            yield times, measured
+            process.terminate()
+            measured.append(_measurement(process, SPARE_S))
+        finally:
+            _end(process)
+        numbers_read = array("q", times_path.read_bytes())
+        times += map(RecordTimes, numbers_read[::3], numbers_read[1::3], numbers_read[2::3])
+
     def transact(
         self, producers: list[Producer], *, port: int, broker_pid: int, warmup_s: float, seconds: float
     ) -> Measurement:
@@ -144,6 +196,13 @@ class Generator:
         return path
 
     def _run(self, arguments: list[str], seconds: float, program: str = "generator") -> Measurement:
+        process = self._start(arguments, program)
+        try:
+            return _measurement(process, seconds + SPARE_S)
+        finally:
+            _end(process)
+
+    def _start(self, arguments: list[str], program: str = "generator") -> "subprocess.Popen[str]":
         process = subprocess.Popen(
             [str(self.programs / program), *arguments],
             stdout=subprocess.PIPE,
@@ -152,31 +211,38 @@ class Generator:
         )
         if self.core is not None:
             os.sched_setaffinity(process.pid, {self.core})
-        try:
-            output, errors = process.communicate(timeout=seconds + SPARE_S)
-        except subprocess.TimeoutExpired:
-            raise GeneratorError("the generator did not end in time") from None
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        if process.returncode:
-            raise GeneratorError(errors.strip() or f"exit status {process.returncode}")
-        answer = json.loads(output)
-        latency = answer["latency_us"]
-        answers = answer.get("answer_us", latency)
-        return Measurement(
-            requests=answer["requests"],
-            bytes=answer["bytes"],
-            seconds=answer["seconds"],
-            broker_cpu_s=answer["broker_cpu_s"],
-            generator_cpu_s=answer["generator_cpu_s"],
-            machine_cpu_s=answer["machine_cpu_s"],
-            p50_us=latency["p50"],
-            p99_us=latency["p99"],
-            p99_9_us=latency["p99_9"],
-            max_us=latency["max"],
-            answer_p50_us=answers["p50"],
-            answer_p99_us=answers["p99"],
-            answer_p99_9_us=answers["p99_9"],
-        )
+        return process
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+def _measurement(process: "subprocess.Popen[str]", patience_s: float) -> Measurement:
+    """Waits for its end. Raises GeneratorError."""
+    try:
+        output, errors = process.communicate(timeout=patience_s)
+    except subprocess.TimeoutExpired:
+        raise GeneratorError("the generator did not end in time") from None
+    if process.returncode:
+        raise GeneratorError(errors.strip() or f"exit status {process.returncode}")
+    answer = json.loads(output)
+    latency = answer["latency_us"]
+    answers = answer.get("answer_us", latency)
+    return Measurement(
+        requests=answer["requests"],
+        bytes=answer["bytes"],
+        seconds=answer["seconds"],
+        broker_cpu_s=answer["broker_cpu_s"],
+        generator_cpu_s=answer["generator_cpu_s"],
+        machine_cpu_s=answer["machine_cpu_s"],
+        p50_us=latency["p50"],
+        p99_us=latency["p99"],
+        p99_9_us=latency["p99_9"],
+        max_us=latency["max"],
+        answer_p50_us=answers["p50"],
+        answer_p99_us=answers["p99"],
+        answer_p99_9_us=answers["p99_9"],
+    )

@@ -22,7 +22,7 @@ from benchmarks.cases import (
 from benchmarks.clients import CLIENTS, Job
 from benchmarks.coordinator_frames import GROUP, TRANSACTION
 from benchmarks.frames import Frame
-from benchmarks.generator import Generator
+from benchmarks.generator import Generator, Measurement, RecordTimes
 
 Metrics = dict[str, float]
 Run = Callable[[float], Metrics]
@@ -32,6 +32,7 @@ RAMP_S = 0.5
 """Under load before the window opens, in each round."""
 WINDOW_BYTES = 1 << 30
 """A window closes early when this much was written: the page cache holds it, and the disk never fills."""
+PACED_RATE = 1_000
 LATENCY_WINDOWS = 2.5
 """The paced case runs that much longer: at 1,000 records a second a p99 needs time."""
 TRANSACTION_BATCH_BYTES = 16 * 1024
@@ -83,7 +84,7 @@ class Bench:
 
     def paced(self, broker: Broker, record_bytes: int, seconds: float) -> Metrics:
         """The same with a thousand records a second, as what something else goes on beside."""
-        return self._paced("paced", 1_000, record_bytes, (), broker, seconds)
+        return self._paced("paced", PACED_RATE, record_bytes, (), broker, seconds)
 
     def _paced(
         self,
@@ -105,6 +106,24 @@ class Bench:
                 warmup_s=RAMP_S,
                 seconds=seconds,
             ).metrics
+
+    @contextlib.contextmanager
+    def paced_times(
+        self, broker: Broker, record_bytes: int, longest_s: float
+    ) -> Iterator[tuple[list[RecordTimes], list[Measurement]]]:
+        """The same in the background, record by record: see :meth:`Generator.latency_times`."""
+        with self._topic("paced", 1, (), broker, is_small=True) as topic:
+            batch, _ = frames.record_batch(record_bytes, record_bytes, _now_ms())
+            with self.generator.latency_times(
+                frames.produce(topic, [0], batch, acks=1),
+                frames.fetch(topic, 0, 1 << 20),
+                port=broker.port,
+                broker_pid=broker.pid,
+                rate=PACED_RATE,
+                warmup_s=RAMP_S,
+                longest_s=longest_s,
+            ) as measured:
+                yield measured
 
     def client(self, case: ClientCase, broker: Broker) -> Metrics:
         """One run of a real client; a consumer's topic is filled by the Java producer first."""

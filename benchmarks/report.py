@@ -20,6 +20,8 @@ LABELS = {
     "alone_p99_us": "p99 before, µs",
     "p99_growth": "p99, times what it was before",
     "alone_answer_p99_us": "p99 of answers before, µs",
+    "alone_p99_spread": "p99 of windows before, largest / smallest",
+    "alone_answer_p99_spread": "p99 of answers of windows before, largest / smallest",
     "answer_p99_us": "p99 of answers, µs",
     "answer_p99_growth": "p99 of answers, times what it was before",
     "cold_mb_s": "MB/s of the cold consumer",
