@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.java, pytest.mark.slow]
 
 TOOLS = "org.apache.kafka.tools"
 GROUPS = f"{TOOLS}.consumer.group.ConsumerGroupCommand"
+FEATURES = f"{TOOLS}.FeatureCommand"
 TRANSACTIONS = f"{TOOLS}.TransactionsCommand"
 
 
@@ -95,8 +96,14 @@ def test_transactions_and_features(tools: Tools, name: str, open_transaction: Pr
     assert (row[1], row[3], row[5]) == ("0", "0", "0")
     _, *hanging = run(tools, TRANSACTIONS, "find-hanging", "--broker-id", "1")
     assert [row for row in hanging if row[0] == name] == []
-    levels = {row[1]: row[7] for row in run(tools, f"{TOOLS}.FeatureCommand", "describe")}
+    levels = {row[1]: row[7] for row in run(tools, FEATURES, "describe")}
     assert (levels["group.version"], levels["transaction.version"]) == ("1", "2")
+    (done,) = run(tools, FEATURES, "upgrade", "--feature", "transaction.version=2")
+    assert " ".join(done) == "transaction.version was upgraded to 2."
+    all_of_kafka = ("--bootstrap-server", tools.bootstrap, "upgrade", "--release-version", "4.3")
+    refused = java(classpath(), FEATURES, *all_of_kafka)
+    assert refused.returncode == 1
+    assert "no feature was changed" in refused.stdout + refused.stderr
     open_transaction.abort_transaction(30)
     _, row = run(tools, TRANSACTIONS, "describe", *of)
     assert row[4] in ("PrepareAbort", "CompleteAbort")

@@ -32,8 +32,10 @@ def handle(
     change = update_features(broker.metadata.proposed, updates)
     response = UpdateFeaturesResponse(
         error_code=0,
+        error_message=None,
         results=[
-            UpdatableFeatureResult(feature=update.feature, error_code=0) for update in request.feature_updates
+            UpdatableFeatureResult(feature=update.feature, error_code=0, error_message=None)
+            for update in request.feature_updates
         ]
         if context.api_version <= _RESULTS_UNTIL
         else [],

@@ -70,13 +70,21 @@ def _check(image: ClusterImage, update: FeatureUpdate) -> None:
     if upgrade_type not in list(UpgradeType):
         raise _refused(name, level, f"the upgrade type {upgrade_type} is not known")
     if levels is None:
-        raise _refused(name, level, f"this broker does not know the feature; it knows {', '.join(SUPPORTED)}")
+        known = " and ".join(
+            f"{name} ({levels.lowest}-{levels.highest})" for name, levels in SUPPORTED.items()
+        )
+        raise _refused(
+            name, level, f"Odradek has {known} only, no KRaft and no share groups; name those alone"
+        )
     if not levels.lowest <= level <= levels.highest:
         raise _refused(name, level, f"this broker supports {levels.lowest} to {levels.highest}")
     current = image.features.get(name, 0)
     if level < current and upgrade_type == UpgradeType.UPGRADE:
         raise _refused(name, level, f"it is {current}; a downgrade must be asked for as one")
+    if level > current and upgrade_type != UpgradeType.UPGRADE:
+        raise _refused(name, level, f"it is {current}, so that is no downgrade")
 
 
 def _refused(name: str, level: int, reason: str) -> ApiError:
-    return ApiError(ErrorCode.INVALID_UPDATE_VERSION, f"{name} cannot be {level}: {reason}")
+    message = f"no feature was changed, as {name} cannot be {level}: {reason}"
+    return ApiError(ErrorCode.INVALID_UPDATE_VERSION, message)

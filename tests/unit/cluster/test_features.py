@@ -51,10 +51,22 @@ def test_the_level_that_is_there_is_no_change() -> None:
         (FeatureUpdate(TRANSACTION_VERSION, 3, UPGRADE), "supports 0 to 2"),
         (FeatureUpdate(TRANSACTION_VERSION, -1, DOWNGRADE), "supports 0 to 2"),
         (FeatureUpdate(TRANSACTION_VERSION, 2, 0), "upgrade type 0"),
-        (FeatureUpdate("odd.version", 1, UPGRADE), "it knows group.version, transaction.version"),
+        (
+            FeatureUpdate("kraft.version", 1, UPGRADE),
+            r"has group.version \(0-1\) and transaction.version \(0-2\)",
+        ),
+        (FeatureUpdate("odd.version", 0, DOWNGRADE), "no feature was changed, as odd.version cannot be 0"),
     ],
 )
 def test_a_refusal_says_why(update: FeatureUpdate, reason: str) -> None:
     with pytest.raises(ApiError, match=reason) as caught:
         update_features(new_cluster(), [FeatureUpdate(GROUP_VERSION, 0, DOWNGRADE), update])
     assert caught.value.code is ErrorCode.INVALID_UPDATE_VERSION
+
+
+@pytest.mark.parametrize("upgrade_type", [UpgradeType.SAFE_DOWNGRADE, UpgradeType.UNSAFE_DOWNGRADE])
+def test_a_downgrade_leads_to_no_higher_level(upgrade_type: UpgradeType) -> None:
+    lower = update_features(new_cluster(), [FeatureUpdate(TRANSACTION_VERSION, 1, DOWNGRADE)])
+    image = fold_all(new_cluster(), lower.records, 2)
+    with pytest.raises(ApiError, match="it is 1, so that is no downgrade"):
+        update_features(image, [FeatureUpdate(TRANSACTION_VERSION, 2, upgrade_type)])
