@@ -105,7 +105,7 @@ def problems(health: ClusterHealth) -> list[str]:
         uncleanable = (broker.background or {}).get("cleaner", {}).get("uncleanable", {})
         found += [f"{partition} is compacted no more: {why}" for partition, why in uncleanable.items()]
     for partitions, what in (
-        (health.offline, "offline"),
+        (health.offline, "offline (the broker's log says why)"),
         (health.recovering, "being recovered"),
         (health.under_replicated, "short of replicas"),
     ):

@@ -168,7 +168,8 @@ class Fetcher:
                 found = await list_offsets(self._client, {key: self._reset}, self._isolation)
                 fetched.append(Fetched(key, positions[key], [], found[key].offset, -1))
             elif code in RETRIABLE:
-                self._client.on_retry(ApiError(code, f"{key} cannot be read now"))
+                if code is not ErrorCode.KAFKA_STORAGE_ERROR:  # of which the search for its leader tells more
+                    self._client.on_retry(ApiError(code, f"{key} cannot be read now"))
                 self._client.forget_leaders([key])
                 await asyncio.sleep(_BACKOFF_S)
             else:

@@ -40,7 +40,7 @@ def test_offline_partitions_are_named_and_counted(run_offline: Run, monkeypatch:
         store.logs[TopicPartition("bad", 1)].go_offline(DamageError("x.log", 3, "wrong CRC"))
         found = run_offline("cluster", "health", "-o", "json", code=3).json
         assert found["offline"] == [{"topic": "bad", "partition": 1}]
-        assert found["problems"] == ["1 of 2 partitions offline: bad-1"]
+        assert found["problems"] == ["1 of 2 partitions offline (the broker's log says why): bad-1"]
         message = run_offline("cluster", "health", "--exit-when-healthy", "--timeout", 0.2, code=3).err
         assert "bad-1" in message
         assert "not healthy after 0.2 s" in message
@@ -98,7 +98,7 @@ def test_every_kind_of_problem() -> None:
         "broker 1: /tight is nearly full: 60 B of 1000 B left, producers do not get the last 50 B",
         "broker 1: /broken cannot be used: KAFKA_STORAGE_ERROR",
         "c-0 is compacted no more: x.log at byte 3: bad",
-        "7 of 20 partitions offline: t-0, t-1, t-2, t-3, t-4 and 2 more",
+        "7 of 20 partitions offline (the broker's log says why): t-0, t-1, t-2, t-3, t-4 and 2 more",
         "1 of 20 partitions being recovered: t-0",
         "2 of 20 partitions short of replicas: t-0, t-1",
     ]

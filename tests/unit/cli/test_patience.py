@@ -39,22 +39,21 @@ def test_what_is_said_when(
     assert said == lines
 
 
-def test_reading_an_offline_partition_says_so(
-    run: Run, odradek_broker: Broker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    odradek_broker.create_topic("t", partitions=2)
+def test_reading_an_offline_partition_says_so(run_offline: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Broker() as broker:
+        where = ("-b", broker.bootstrap_servers)
+        broker.create_topic("t", partitions=2)
+        running = broker._running
+        assert running is not None
+        partition = running.node.server.broker.topics.by_name["t"].partitions[1]
 
-    running = odradek_broker._running
-    assert running is not None
-    partition = running.node.server.broker.topics.by_name["t"].partitions[1]
+        async def harm() -> None:
+            partition.log.go_offline(DamageError("/data/t-1/0.log", 7, "planted"))
 
-    async def harm() -> None:
-        partition.log.go_offline(DamageError("/data/t-1/0.log", 7, "planted"))
-
-    running.run(harm())
-    monkeypatch.setitem(Client.__init__.__kwdefaults__, "timeout_ms", 300)
-    said = run("consume", "t", code=1).err.splitlines()
-    assert said[0].startswith("waiting: t-1 is offline")
-    assert "cluster health" in said[1]
-    assert said[2].startswith("error: t-1 is offline")
-    assert run("consume", "t", "-p", "0", "-e").err == ""
+        running.run(harm())
+        monkeypatch.setitem(Client.__init__.__kwdefaults__, "timeout_ms", 300)
+        said = run_offline("consume", "t", *where, code=1).err.splitlines()
+        assert said[0].startswith("waiting: t-1 is offline")
+        assert "cluster health" in said[1]
+        assert said[2].startswith("error: t-1 is offline")
+        assert run_offline("consume", "t", "-p", "0", "-e", *where).err == ""
