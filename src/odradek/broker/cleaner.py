@@ -82,6 +82,7 @@ class Cleaner:
         self._resting: dict[Log, int] = {}
         """Until when (monotonic) a log is left alone."""
         self._chores: list[Chore] = []
+        store.volume.is_being_compacted = self.passes.__contains__
 
     def run(self) -> list[Chore]:
         """Called about once a second: starts what is due; returns what should run in some thread."""

@@ -323,6 +323,7 @@ class Server:
         With ``is_abrupt`` connections are reset and nothing more is flushed, as in a crash.
         """
         self._is_stopping = True
+        self.broker.store.remover.stop()
         if is_abrupt:
             for connection in list(self._connections):
                 connection.transport.abort()

@@ -193,11 +193,12 @@ class LogFiles(LogState):
         ``are_replaced``: by compaction, so that no job needs them any more.
         """
         disk = self.volume.disk
+        may_be_cut = are_replaced or not self.volume.is_being_compacted(self)
         for path in paths:
             with contextlib.suppress(FileNotFoundError):
                 disk.rename(path, path + names.DELETED)
                 delay_ms = self.config.file_delete_delay_ms
-                self.volume.garbage.append(Garbage(path + names.DELETED, delay_ms, are_replaced))
+                self.volume.garbage.append(Garbage(path + names.DELETED, delay_ms, may_be_cut))
 
     def replace_segments(self, number: int, count: int, new: Segment) -> None:
         """Let ``new``, whose files are in place, stand for ``count`` sealed segments from ``number`` on."""

@@ -6,12 +6,13 @@ begun during a flush. For others who use the file that is not like an unlink, so
 
 - when it has one name, as a hard link (a backup) would be cut, too;
 - when this process maps no part of it: a view that a slow consumer is still sent would be a SIGBUS;
-- of segments that compaction has replaced. One that retention deletes may be read by a pass under way, which
-  would take its end for damage; the scrub forgets what it finds in segments that were replaced, and who reads
-  the past looks again in the log;
-- once the name ``.deleted`` is durable: else a power cut could bring the old name back for the short file.
+- when no compaction can be at it, which would take its end for damage: a segment that was replaced has been
+  read, one that retention deletes may be read by a pass that was under way then. The scrub forgets what it
+  finds in segments that are gone, and who reads the past looks again in the log;
+- once its new name, or that of its folder, is durable: else a power cut could bring the old name back for the
+  short file.
 
-Files that were left half-way are removed by the next start like any other of that name.
+What was left half-way, by a crash or a stop, is removed by the next start like anything else of such a name.
 """
 
 import contextlib
@@ -33,7 +34,7 @@ Turn = Callable[[], AbstractContextManager[None]]
 class Garbage(NamedTuple):
     """A path out of use, and how long it stays (``file.delete.delay.ms``).
 
-    ``may_be_cut``: it is of a segment that compaction has replaced.
+    ``may_be_cut``: no compaction reads it.
     """
 
     path: str
@@ -48,22 +49,38 @@ class Remover:
         self._disk = disk
         self.turn: Turn = nullcontext
         self.piece_bytes = PIECE_BYTES
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Nothing more is removed: the next start does it. In any thread."""
+        self._is_stopped = True
 
     def remove(self, garbage: Sequence[Garbage]) -> None:
         """Removes files and folders; they may be gone. Raises ``OSError``."""
         disk = self._disk
         durable: set[str] = set()
         for each in garbage:
-            if each.path.endswith(names.DELETED_FOLDER):
+            is_folder = each.path.endswith(names.DELETED_FOLDER)
+            paths = self._files_in(each.path) if is_folder else [each.path]
+            for path in paths if each.may_be_cut else ():
+                with contextlib.suppress(OSError):  # then it is unlinked as it is
+                    self._shorten(path, os.path.dirname(each.path), durable)
+            if self._is_stopped:
+                return
+            if is_folder:
                 disk.remove_folder(each.path)
             else:
-                if each.may_be_cut:
-                    with contextlib.suppress(OSError):  # then it is unlinked as it is
-                        self._shorten(each.path, durable)
                 disk.remove(each.path)
 
-    def _shorten(self, path: str, durable: set[str]) -> None:
-        """Leaves at most one piece of a large file. ``durable``: folders whose names are on disk."""
+    def _files_in(self, folder: str) -> list[str]:
+        try:
+            return [f"{folder}/{entry.name}" for entry in self._disk.entries(folder)]
+        except OSError:
+            return []  # it is gone, or tells why when it is to be removed
+
+    def _shorten(self, path: str, folder: str, durable: set[str]) -> None:
+        """Leaves at most one piece of a large file. Its new name, or that of where it is, lies in ``folder``;
+        ``durable`` are those whose names are on disk."""
         disk, piece = self._disk, self.piece_bytes
         size = disk.file_size(path)
         if size < 2 * piece:
@@ -72,11 +89,12 @@ class Remover:
         try:
             if not disk.is_unshared(fd):
                 return
-            folder = os.path.dirname(path)
             if folder not in durable:
                 disk.sync_folder(folder)
                 durable.add(folder)
             for end in range((size - 1) // piece * piece, 0, -piece):
+                if self._is_stopped:
+                    return
                 with self.turn():
                     disk.truncate(fd, end)
         finally:

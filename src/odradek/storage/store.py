@@ -148,7 +148,7 @@ class LogStore:
             if entry.name == names.KAFKA_METADATA_FOLDER:
                 continue
             if entry.is_folder and names.is_deleted_folder(entry.name):
-                self.volume.garbage.append(Garbage(f"{self.folder}/{entry.name}", 0))
+                self.volume.garbage.append(Garbage(f"{self.folder}/{entry.name}", 0, True))
             elif entry.is_folder and (partition := names.parse_folder_name(entry.name)) is not None:
                 partitions.append(partition)
         founds = {
@@ -298,7 +298,7 @@ class LogStore:
         unique = self.volume.randomness.randbytes(16).hex()
         gone = f"{self.folder}/{names.deleted_folder_name(topic_partition, unique)}"
         self.disk.rename(folder, gone)
-        self.volume.garbage.append(Garbage(gone, config.file_delete_delay_ms))
+        self.volume.garbage.append(Garbage(gone, config.file_delete_delay_ms, True))
 
     def collect_garbage(self, monotonic_ms: int) -> Callable[[], None] | None:
         """Removal of what has been out of use for ``file.delete.delay.ms``, to be run in any thread.

@@ -41,6 +41,7 @@ class Volume:
         "garbage",
         "gathering",
         "in_flight",
+        "is_being_compacted",
         "is_tight",
         "journal",
         "log_start_checkpoint",
@@ -61,6 +62,8 @@ class Volume:
         self.is_tight = False
         """Room is scarce: every batch goes the way on which that is looked at."""
         self.on_offline: Callable[[LogState], None] = lambda log: None
+        self.is_being_compacted: Callable[[LogState], bool] = lambda log: False
+        """Whether some job may be reading any of a log's segments to compact them."""
         self.dirty: list[LogState] = []
         """Logs for which a flush is due; each is in here once."""
         self.gathering: list[GatheringLog] = []

@@ -15,7 +15,7 @@ from odradek.storage.removal import Garbage, Remover
 from odradek.storage.store import LogStore
 from tests.support.disks import QuickDisk
 
-from .compacting import clean, make_plan
+from .compacting import clean
 from .conftest import NOW_MS, Opener, batch, crash, make_log, read_all
 
 PIECE = 4096
@@ -193,18 +193,58 @@ def test_replaced_segments_are_cut_but_for_what_is_being_sent(opener: Opener) ->
     assert not [name for name in os.listdir(log.folder) if name.endswith(".deleted")]
 
 
-def test_segments_that_retention_deletes_are_not_cut(opener: Opener) -> None:
+@pytest.mark.parametrize("has_pass", [True, False])
+def test_segments_that_retention_deletes_are_not_cut_while_a_pass_may_read_them(
+    opener: Opener, has_pass: bool
+) -> None:
     disk = NotingDisk()
     store, log = filled(opener, disk)
-    plan = make_plan(log)
-    assert plan is not None
+    store.volume.is_being_compacted = lambda one: has_pass and one is log
     reading = os.open(log.segments[0].path(), os.O_RDONLY)  # as a pass under way does
     size = log.segments[0].size
     log.advance_log_start(log.segments[2].base_offset)
+    store.volume.is_being_compacted = lambda one: False
     remove_garbage(store, disk)
-    assert not any(isinstance(each, tuple) for each in disk.done)
-    assert os.fstat(reading).st_size == size
+    cuts = [each for each in disk.done if isinstance(each, tuple)]
+    assert bool(cuts) is not has_pass, "the pass may have been over by then, or it may be another"
+    assert os.fstat(reading).st_size == (size if has_pass else PIECE)
     os.close(reading)
+
+
+def test_a_deleted_log_is_cut_once_the_name_of_its_folder_is_durable(opener: Opener) -> None:
+    disk = NotingDisk()
+    store, log = filled(opener, disk)
+    held = log.read(0, 1 << 20, log.high_watermark).records
+    before = bytes(held)
+    store.delete(log.topic_partition)
+    remove_garbage(store, disk)
+    assert disk.done[0] == "folder"
+    assert disk.done.count("folder") == 1
+    assert len({each for each in disk.done if isinstance(each, tuple)}) > 1
+    assert bytes(held) == before
+    assert not list(Path(store.folder).glob("*-delete"))
+
+
+def test_a_stop_waits_for_one_piece_at_most(opener: Opener) -> None:
+    disk = NotingDisk()
+    store, log = filled(opener, disk)
+
+    @contextlib.contextmanager
+    def turn() -> Iterator[None]:
+        yield
+        store.remover.stop()
+
+    store.remover.turn = turn
+    store.delete(log.topic_partition)
+    remove_garbage(store, disk)
+    assert len([each for each in disk.done if isinstance(each, tuple)]) == 1
+    crash(store)
+    assert list(Path(store.folder).glob("*-delete"))
+    again = opener(config=COMPACTED)
+    remove = again.collect_garbage(0)
+    assert remove is not None
+    remove()
+    assert not list(Path(store.folder).glob("*-delete"))
 
 
 def test_a_start_removes_what_was_left_half_way(opener: Opener) -> None:
