@@ -77,6 +77,13 @@ def test_compaction_beside_transactions_and_pauses() -> None:
     assert not result.problems, describe(result)
 
 
+@pytest.mark.parametrize("seed", [9100017, 9100679])
+def test_logs_for_which_there_was_no_room_are_recovered_in_the_end(seed: int) -> None:
+    result = Simulation(seed, transactions=True).run()
+    assert not result.problems, describe(result)
+    assert any("no room on the disk to recover" in line for line in result.trace)
+
+
 @pytest.mark.timeout(300)
 def test_seeds_with_bits_that_flip() -> None:
     """What is damaged is not served, and nobody else notices: see docs/damage.md."""

@@ -62,6 +62,7 @@ class Node:
         """The error number with which a disk call is to fail, or 0."""
         self._ready: dict[Connection, None] = {}
         self._flush_in_flight = self._flush_is_next = self._lingers = False
+        self._recovery_goes_on = False
         self._is_flushing = False
         self._timer_at = float("inf")
 
@@ -83,6 +84,7 @@ class Node:
         self.disk.hook = self._disk_call
         self.offline.clear()
         self._flush_in_flight = self._flush_is_next = self._lingers = self._is_flushing = False
+        self._recovery_goes_on = False
         self._timer_at = float("inf")
         self.trace.note("node", f"starts, life {self.lives}")
         try:
@@ -268,6 +270,7 @@ class Node:
             self.broker.store.apply_retention(self.loop.now_ms())
         if self._jobs:
             self._later(JOB_MS, self._run_job)
+        self._go_on_recovering()  # with what there was no room for
         self.note_offline()
 
     def _run_job(self) -> None:
@@ -278,10 +281,15 @@ class Node:
         """The jobs of the recovery: each takes a while, in which others are served."""
         assert self.broker is not None
         self.broker.recovery.run()
-        if self._recoveries:
+        self._go_on_recovering()
+
+    def _go_on_recovering(self) -> None:
+        if self._recoveries and not self._recovery_goes_on:
+            self._recovery_goes_on = True
             self._later(self.rng.random() * RECOVERY_MS, self._recover_next)
 
     def _recover_next(self) -> None:
+        self._recovery_goes_on = False
         self._recoveries.run_next()
         self.note_offline()
         self._recover()
