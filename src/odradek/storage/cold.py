@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from odradek.core.errors import OdradekError
 from odradek.storage import names
-from odradek.storage.disk import Disk
+from odradek.storage.disk import Disk, reading
 from odradek.storage.segment import WALK_BYTES, Segment
 
 FRESH_BYTES = 16 * 1024 * 1024
@@ -53,12 +53,9 @@ def check_cached_place(segment: Segment, offset: int) -> None:
     if not segment.is_offset_index_loaded:
         path = segment.path(names.OFFSET_INDEX)
         if disk.exists(path) and (size := disk.file_size(path)):
-            fd = disk.open(path, writable=False)
-            try:
+            with reading(disk, path) as fd:
                 if not disk.is_cached(disk.map(fd, size), 0, size):
                     raise ColdReadError(ColdRange(path, 0, size))
-            finally:
-                disk.close(fd)
     entry = segment.offset_index.lookup(offset)
     position = entry[1] if entry is not None else 0
     check_cached(segment, position, min(position + WALK_BYTES, segment.size))
@@ -66,9 +63,6 @@ def check_cached_place(segment: Segment, offset: int) -> None:
 
 def load(disk: Disk, wanted: ColdRange) -> None:
     """Waits until the range is in memory. Raises ``OSError``."""
-    fd = disk.open(wanted.path, writable=False)
-    try:
+    with reading(disk, wanted.path) as fd:
         for position in range(wanted.start, wanted.end, PIECE_BYTES):
             disk.pread(fd, min(PIECE_BYTES, wanted.end - position), position)
-    finally:
-        disk.close(fd)

@@ -11,7 +11,7 @@ import os
 import shutil
 import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from odradek.storage.page_cache import Mapping, is_mapped
@@ -272,6 +272,16 @@ def _is_running(pid: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+@contextlib.contextmanager
+def reading(disk: Disk, path: str) -> Iterator[int]:
+    """A descriptor to read the file by, for as long as it is needed. Raises ``OSError``."""
+    fd = disk.open(path, writable=False)
+    try:
+        yield fd
+    finally:
+        disk.close(fd)
 
 
 def write_all(disk: Disk, fd: int, data: Bytes, position: int) -> None:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from odradek.storage.disk import NO_DESCRIPTOR, Disk, replace_file, write_temporary
+from odradek.storage.disk import NO_DESCRIPTOR, Disk, reading, replace_file, write_temporary
 from odradek.storage.flush_journal import Fact
 
 if TYPE_CHECKING:
@@ -218,11 +218,7 @@ def sync_all_files(disk: Disk, folder: str) -> None:
     Files that vanish meanwhile were deleted, or replaced by others that are on disk.
     """
     for entry in disk.entries(folder):
-        with contextlib.suppress(FileNotFoundError):
-            fd = disk.open(f"{folder}/{entry.name}", writable=False)
-            try:
-                disk.sync(fd)
-            finally:
-                disk.close(fd)
+        with contextlib.suppress(FileNotFoundError), reading(disk, f"{folder}/{entry.name}") as fd:
+            disk.sync(fd)
     disk.sync_folder(folder)
     disk.sync_folder(os.path.dirname(folder))

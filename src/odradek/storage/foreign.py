@@ -15,7 +15,7 @@ from odradek.records.errors import CorruptBatchError
 from odradek.storage import names
 from odradek.storage.checkpoints import decode_offsets, decode_partition_metadata
 from odradek.storage.config import LogConfig
-from odradek.storage.disk import Disk, LockHeldError, write_all
+from odradek.storage.disk import Disk, LockHeldError, reading, write_all
 from odradek.storage.flush_journal import NOTHING_TOLD, read_facts
 from odradek.storage.loading import UNKNOWN_OFFSET, Found, load_log
 from odradek.storage.log import Log
@@ -165,26 +165,22 @@ def _is_kept(name: str) -> bool:
 
 
 def _copy_file(disk: Disk, source: str, target: str) -> None:
-    reading = disk.open(source, writable=False)
-    try:
+    with reading(disk, source) as fd:
         writing = disk.open(target, create=True)
         try:
             position = 0
-            while data := disk.pread(reading, COPY_BYTES, position):
+            while data := disk.pread(fd, COPY_BYTES, position):
                 write_all(disk, writing, data, position)
                 position += len(data)
             disk.sync(writing)
         finally:
             disk.close(writing)
-    finally:
-        disk.close(reading)
 
 
 def _check_segment(disk: Disk, path: str, original: str, flushed_offset: int) -> None:
     """Raises :class:`DamageError`, of ``original``, for a bad batch below ``flushed_offset``: what lies above
     it may be torn."""
-    fd = disk.open(path, writable=False)
-    try:
+    with reading(disk, path) as fd:
         size = disk.size(fd)
         if not size:
             return
@@ -198,5 +194,3 @@ def _check_segment(disk: Disk, path: str, original: str, flushed_offset: int) ->
             problem = str(error)
         if end < size and next_offset < flushed_offset:
             raise DamageError(original, end, problem)
-    finally:
-        disk.close(fd)

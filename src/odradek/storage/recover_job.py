@@ -12,7 +12,7 @@ from typing import NamedTuple
 from odradek.core.errors import DamageError
 from odradek.core.ids import TopicId, TopicPartition
 from odradek.storage import names
-from odradek.storage.disk import FULL, Disk
+from odradek.storage.disk import FULL, Disk, reading
 from odradek.storage.flush import SYNC_FILE_SYSTEM_FROM, sync_all_files
 from odradek.storage.jobs import Meter
 from odradek.storage.loading import Found, Restored, restore
@@ -106,11 +106,8 @@ class _Group:
 
     def _sync_file_system(self) -> bool:
         try:
-            fd = self._disk.open(self._path, writable=False)
-            try:
+            with reading(self._disk, self._path) as fd:
                 return self._disk.sync_file_system(fd)
-            finally:
-                self._disk.close(fd)
         except OSError:
             return False  # syncing one by one tells whose it was
 
