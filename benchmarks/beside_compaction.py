@@ -3,9 +3,10 @@
 Two of them: until a produce request with acks=1 is answered, which waits for the event loop and for no disk,
 and until a consumer has the record, which waits for a flush, too.
 
-A round is a few passes over fresh topics, each watched from the moment when its process is there until the
-last of what it replaced is removed, and behind each a window alone that lasts as long. All records of a kind
-count as one window.
+A round is a few passes over fresh topics, which go gently as there are clients (``storage/pacing.py``). Each
+is watched from the moment when its process is there until the last of what it replaced is removed, and behind
+each comes a window alone that lasts as long. All records of a kind count as one window. What a pass does when
+nobody is there is measured once, before.
 """
 
 import asyncio
@@ -31,13 +32,16 @@ from odradek.protocol.generated.produce import (
 from odradek.records.builder import build_batch
 from odradek.records.record import Record
 from odradek.storage import names
+from odradek.storage.pacing import QUIET_S
 
-SETTINGS = {"log.cleaner.backoff.ms": "0"}
 PASSES = 2
-BATCHES = 1_500
+BATCHES = 120
+"""About 110 MB, as a gentle pass takes its time."""
+BATCHES_FOR_NOBODY = 1_500
 BATCH_RECORDS = 900
 VALUE_BYTES = 1_000
-KEYS = 200_000
+KEYS_SHARE = 0.15
+"""Of all records: so many different keys there are."""
 HOT_BYTES = 100
 PATIENCE_S = 120.0
 GONE_S = 4.0
@@ -53,19 +57,18 @@ _numbers = itertools.count()
 @contextlib.contextmanager
 def prepared(bench: Bench, broker: Broker) -> Iterator[Run]:
     """Each run measures :data:`PASSES` passes, however long a window is to be."""
-
-    async def hasten() -> None:
-        async with Client(f"127.0.0.1:{broker.port}") as client:
-            await alter_configs(client, ResourceType.BROKER, "1", SETTINGS)
-
-    asyncio.run(hasten())
+    asyncio.run(hasten(broker.port))
+    with dirty_topic(broker, BATCHES_FOR_NOBODY) as topic:
+        os.sync()
+        time.sleep(QUIET_S + 1)
+        quick_mb_s = megabytes(BATCHES_FOR_NOBODY) / whole_pass(broker, topic)[1]
 
     def run(_: float) -> Metrics:
         alone: list[Window] = []
         beside: list[Window] = []
         compacted_s = 0.0
         with contextlib.ExitStack() as stack:
-            topics = [stack.enter_context(dirty_topic(broker)) for _ in range(PASSES)]
+            topics = [stack.enter_context(dirty_topic(broker, BATCHES)) for _ in range(PASSES)]
             os.sync()  # no window is to bear what was written before it
             time.sleep(GONE_S)
             with bench.paced_times(broker, HOT_BYTES, 2 * PASSES * PATIENCE_S) as (times, measured):
@@ -78,7 +81,8 @@ def prepared(bench: Bench, broker: Broker) -> Iterator[Run]:
         return {
             "other_cores": measured[0].metrics["other_cores"],
             "seconds": measured[0].seconds,
-            "compacted_mb_s": PASSES * BATCHES * BATCH_RECORDS * VALUE_BYTES / compacted_s / 1e6,
+            "compacted_mb_s": quick_mb_s,
+            "gentle_mb_s": PASSES * megabytes(BATCHES) / compacted_s,
             **growth("", times, lambda record: record.end_to_end_ns, alone, beside),
             **growth("answer_", times, lambda record: record.answer_ns, alone, beside),
         }
@@ -87,12 +91,12 @@ def prepared(bench: Bench, broker: Broker) -> Iterator[Run]:
 
 
 @contextlib.contextmanager
-def dirty_topic(broker: Broker) -> Iterator[str]:
-    """1.3 GB of records with keys that come again, not compacted yet."""
+def dirty_topic(broker: Broker, batches: int) -> Iterator[str]:
+    """A log in segments of 32 MiB, with keys that come again, not compacted yet."""
     name = f"dirty-{next(_numbers)}"
     with Admin(broker.port) as admin:
-        admin.create_topic(name, 1, {"cleanup.policy": "delete", "segment.bytes": str(64 << 20)})
-    asyncio.run(fill(broker.port, name))
+        admin.create_topic(name, 1, {"cleanup.policy": "delete", "segment.bytes": str(32 << 20)})
+    asyncio.run(fill(broker.port, name, batches))
     try:
         yield name
     finally:
@@ -100,19 +104,29 @@ def dirty_topic(broker: Broker) -> Iterator[str]:
             admin.delete_topic(name)
 
 
-async def fill(port: int, topic_name: str) -> None:
+async def fill(port: int, topic_name: str, batches: int) -> None:
     rng = random.Random(1)
     value = rng.randbytes(VALUE_BYTES)
+    keys = int(batches * BATCH_RECORDS * KEYS_SHARE)
     async with Client(f"127.0.0.1:{port}") as client:
         connection = await client.any_broker()
-        for _ in range(BATCHES):
+        for _ in range(batches):
             now_ms = int(time.time() * 1000)
-            records = [Record(0, now_ms, b"%d" % rng.randrange(KEYS), value) for _ in range(BATCH_RECORDS)]
+            records = [Record(0, now_ms, b"%d" % rng.randrange(keys), value) for _ in range(BATCH_RECORDS)]
             data = PartitionProduceData(index=0, records=memoryview(build_batch(records)))
             topic = TopicProduceData(name=topic_name, partition_data=[data])
             request = ProduceRequest(acks=1, timeout_ms=30_000, topic_data=[topic])
             response = await connection.call(request, ProduceResponse, cap=12)
             assert not response.responses[0].partition_responses[0].error_code
+
+
+async def hasten(port: int) -> None:
+    async with Client(f"127.0.0.1:{port}") as client:
+        await alter_configs(client, ResourceType.BROKER, "1", {"log.cleaner.backoff.ms": "0"})
+
+
+def megabytes(batches: int) -> float:
+    return batches * BATCH_RECORDS * VALUE_BYTES / 1e6
 
 
 async def let_compact(port: int, topic: str) -> None:

@@ -303,7 +303,7 @@ CASES: tuple[Case, ...] = (
         "1,000 msg/s beside a compaction",
         shown=(
             *("alone_answer_p99_us", "alone_answer_p99_spread", "answer_p99_us", "answer_p99_growth"),
-            *("alone_p99_us", "alone_p99_spread", "p99_us", "p99_growth", "compacted_mb_s"),
+            *("alone_p99_us", "alone_p99_spread", "p99_us", "p99_growth", "gentle_mb_s", "compacted_mb_s"),
         ),
         targets=(within("answer_p99_growth", 1.1), within("p99_growth", 1.1)),
         is_compared=False,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from odradek.broker.maintenance import Chore
 from odradek.core.clock import Clock
@@ -18,6 +18,7 @@ from odradek.core.errors import ApiError, DamageError
 from odradek.storage.compaction import Dirt, measure_dirt, plan_compaction
 from odradek.storage.jobs import Job, JobRunner, JobStoppedError, Outcome, Submitted
 from odradek.storage.log import Log
+from odradek.storage.pacing import Backlog, allowed_growth, urgency_of
 from odradek.storage.store import LogStore
 from odradek.storage.swap import discard, remove_unfinished, swap_in
 
@@ -56,13 +57,37 @@ class Pass:
         return min(self.submitted.bytes_moved / self.submitted.job.size, 1.0)
 
 
+class Waiting(NamedTuple):
+    """A log that was seen to be due. ``position`` is how much had ever been appended to it when it was."""
+
+    since_ms: int
+    position: int
+    allowed_bytes: float
+    lag_ms: int
+
+    @classmethod
+    def seen(cls, dirt: Dirt, now_ms: int, taken: int | None) -> Waiting:
+        """``taken``: the position at which the last pass over it began, if there was one since the start."""
+        config = dirt.log.config
+        allowed = allowed_growth(dirt.clean_bytes + dirt.cleanable_bytes, config.min_cleanable_dirty_ratio)
+        position = _position(dirt.log)
+        if taken is not None:
+            position = min(position, taken + int(allowed))
+        return cls(now_ms, position, allowed, config.max_compaction_lag_ms if dirt.is_overdue else 0)
+
+    def backlog(self, waiting: Log, now_ms: int) -> Backlog:
+        """What has become of it by now."""
+        grown_bytes = _position(waiting) - self.position
+        return Backlog(self.allowed_bytes, grown_bytes, now_ms - self.since_ms, self.lag_ms)
+
+
 class Cleaner:
     """Chooses, follows and concludes passes.
 
     ``passes`` are those under way; ``uncleanable`` says why a log is cleaned no more; ``dirtiest_ratio`` is
     that of the last look; ``passes_done`` and ``bytes_read`` count since the start, ``last_done_ms`` is when
-    a pass ended last (wall clock, -1 none since the start). Without a runner (``jobs``), which the server
-    gives it, nothing is cleaned.
+    a pass ended last (wall clock, -1 none since the start). ``urgency`` is how far it is behind
+    (``storage/pacing.py``). Without a runner (``jobs``), which the server gives it, nothing is cleaned.
     """
 
     def __init__(
@@ -74,6 +99,7 @@ class Cleaner:
         self.dirtiest_ratio = 0.0
         self.passes_done = self.bytes_read = 0
         self.last_done_ms = -1
+        self.urgency = 0.0
         self._store = store
         self._config = config
         self._clock = clock
@@ -81,6 +107,10 @@ class Cleaner:
         self._next_look_ms = clock.monotonic_ms() + config.log_cleaner_backoff_ms
         self._resting: dict[Log, int] = {}
         """Until when (monotonic) a log is left alone."""
+        self._waiting: dict[Log, Waiting] = {}
+        """Those that are due, and those under way."""
+        self._taken: dict[Log, int] = {}
+        """How much had ever been appended to a log when the last pass over it began."""
         self._chores: list[Chore] = []
         store.volume.is_being_compacted = self.passes.__contains__
 
@@ -91,13 +121,13 @@ class Cleaner:
                 current.submitted.cancel()
         now_ms = self._clock.monotonic_ms()
         self._tell_progress(now_ms)
-        if now_ms >= self._next_look_ms and self._config.log_cleaner_enable:
-            while self.jobs is not None and len(self.passes) < self._config.log_cleaner_threads:
-                dirt = self._filthiest(now_ms)
-                if dirt is None:
-                    self._next_look_ms = now_ms + self._config.log_cleaner_backoff_ms
+        if now_ms >= self._next_look_ms and self._config.log_cleaner_enable and self.jobs is not None:
+            self._next_look_ms = now_ms + self._config.log_cleaner_backoff_ms
+            for dirt in self._due(now_ms):
+                if len(self.passes) >= self._config.log_cleaner_threads:
                     break
                 self._start(dirt, self.jobs)
+        self.urgency = self._urgency(now_ms)
         chores, self._chores = self._chores, []
         return chores
 
@@ -109,7 +139,8 @@ class Cleaner:
 
     # -- choosing
 
-    def _filthiest(self, now_ms: int) -> Dirt | None:
+    def _due(self, now_ms: int) -> list[Dirt]:
+        """What should be compacted, the dirtiest first."""
         self._forget_deleted(now_ms)
         due: list[Dirt] = []
         self.dirtiest_ratio = 0.0
@@ -122,10 +153,31 @@ class Cleaner:
                 self.dirtiest_ratio = max(self.dirtiest_ratio, dirt.ratio)
                 if dirt.is_due and candidate not in self._resting:
                     due.append(dirt)
-        return max(due, key=lambda dirt: dirt.ratio, default=None)
+        self._waiting = {one: since for one, since in self._waiting.items() if one in self.passes} | {
+            dirt.log: self._noted(dirt, now_ms) for dirt in due
+        }
+        return sorted(due, key=lambda dirt: dirt.ratio, reverse=True)
+
+    def _noted(self, dirt: Dirt, now_ms: int) -> Waiting:
+        known = self._waiting.get(dirt.log)
+        if known is None:
+            return Waiting.seen(dirt, now_ms, self._taken.get(dirt.log))
+        if dirt.is_overdue and not known.lag_ms:
+            return known._replace(since_ms=now_ms, lag_ms=dirt.log.config.max_compaction_lag_ms)
+        return known
+
+    def _urgency(self, now_ms: int) -> float:
+        """Of that log which is furthest behind."""
+        if self._store.volume.is_tight:
+            return 1.0  # what is compacted makes room
+        behind = (since.backlog(one, now_ms) for one, since in self._waiting.items())
+        return max(map(urgency_of, behind), default=0.0)
 
     def _forget_deleted(self, now_ms: int) -> None:
         logs = self._store.logs
+        self._taken = {
+            one: position for one, position in self._taken.items() if logs.get(one.topic_partition) is one
+        }
         self._resting = {one: until_ms for one, until_ms in self._resting.items() if until_ms > now_ms}
         self.uncleanable = {
             one: error for one, error in self.uncleanable.items() if logs.get(one.topic_partition) is one
@@ -150,6 +202,7 @@ class Cleaner:
         except (DamageError, OSError, ApiError) as error:
             self._failed(dirt.log, error)
             return
+        self._taken[dirt.log] = _position(dirt.log)
         current = self.passes[dirt.log] = Pass(dirt, self._clock.monotonic_ms())
         self._chores.append(lambda: self._settle(current))
         size = dirt.cleanable_bytes + 2 * (dirt.clean_bytes + dirt.cleanable_bytes)
@@ -185,6 +238,7 @@ class Cleaner:
     def _done(self, current: Pass, outcome: Outcome) -> None:
         target = current.dirt.log
         self._next_look_ms = self._clock.monotonic_ms()
+        self._waiting.pop(target, None)
         if outcome.error is None and current.is_complete:
             self._report(current, outcome.result)
             self._when_flushed(lambda is_durable: self._note(target, outcome.result, is_durable))
@@ -233,6 +287,10 @@ class Cleaner:
             *(result.bytes_read / 1e6, result.bytes_written / 1e6, result.records_read, result.records_kept),
             *(result.keys, seconds, result.bytes_read / 1e6 / seconds),
         )
+
+
+def _position(log_of: Log) -> int:
+    return log_of.bytes_sealed + log_of.active.size
 
 
 def _is_wanted(candidate: Log) -> bool:

@@ -17,6 +17,7 @@ from socket import gaierror
 
 from odradek.broker.broker import Broker, Flush
 from odradek.broker.maintenance import Chore
+from odradek.broker.table import PRODUCE
 from odradek.core.clock import Clock
 from odradek.core.config.listeners import Listener
 from odradek.core.errors import StartupError
@@ -71,6 +72,8 @@ class Server:
         self.flush_seconds = self._flusher.seconds
         self.loop_delay_seconds = Histogram()
         self._housekeeping_due_s = 0.0
+        self._produced = 0
+        """Requests as of the last housekeeping."""
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         unlimited = limit == resource.RLIM_INFINITY
         highest = 1 << 31 if unlimited else limit - min(SPARE_DESCRIPTORS, limit // 4)
@@ -313,9 +316,18 @@ class Server:
         try:
             for chore in self.broker.housekeep():
                 self._loop.run_in_executor(None, _attempt, chore)
+            self._tell_children()
         except Exception:
             log.exception("housekeeping failed, it goes on in a second")
         self.settle()
+
+    def _tell_children(self) -> None:
+        """How gently they are to work. Flushes do not tell of clients: some are for what they do."""
+        self.turns.show_urgency(self.broker.cleaner.urgency)
+        produced = self.broker.apis[PRODUCE].requests
+        if produced != self._produced:
+            self._produced = produced
+            self.turns.show_written()
 
     async def stop(self, *, is_abrupt: bool = False) -> None:
         """Closes listeners and connections and flushes what was appended; the broker can then be closed.

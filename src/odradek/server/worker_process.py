@@ -18,10 +18,15 @@ from odradek.core.errors import DamageError
 from odradek.server.flush_first import FlushSign
 from odradek.storage.disk import SystemDisk
 from odradek.storage.jobs import UNLIMITED_RATE, Job, JobFailedError, Outcome, Part, attempt
+from odradek.storage.pacing import rest_s
 
 PROGRESS_S = 0.25
 WINDOW_S = 0.3
 """A job's rate is kept over so long: what it did not use up earlier, it may not use later."""
+TURN_S = 0.05
+"""So long it works at a stretch: whenever it wakes up, that is on a core that others may want just then."""
+LONGEST_WORK_S = 0.1
+"""A piece of work that took longer had to wait for others, for the most part."""
 LOWEST_PRIORITY = 19
 AUTOGROUP = "/proc/self/autogroup"
 SLICE_NS = 100_000_000
@@ -34,7 +39,8 @@ _ATTRIBUTES = struct.Struct("=IIQiIQQQ")
 
 
 class Pace:
-    """The :class:`Meter` of a job: sleeps when it is too fast, and tells ``show`` its progress."""
+    """The :class:`Meter` of a job: sleeps when it is too fast, or has worked enough for a while
+    (``storage/pacing.py``), and tells ``show`` its progress."""
 
     def __init__(
         self,
@@ -43,29 +49,46 @@ class Pace:
         on_part: Callable[[Any], None],
         every_s: float = PROGRESS_S,
         sign: FlushSign | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """``clock`` gives seconds. Without ``sign`` it works all of its time, whoever is there."""
         self.hand_over = on_part
+        self._clock = clock
+        self._sleep = sleep
         self._sign = sign
         self._rate = bytes_per_second
         self._show = show
         self._every_s = every_s
         self._total = self._in_window = 0
-        self._window_s = self._shown_s = time.monotonic()
+        self._window_s = self._shown_s = self._resumed_s = clock()
+        self._worked_s = 0.0
 
     def moved(self, count: int, /) -> None:
         self._total += count
         self._in_window += count
-        now_s = time.monotonic()
-        if self._rate != UNLIMITED_RATE:
-            ahead_s = self._in_window / self._rate - (now_s - self._window_s)
-            if ahead_s > 0:
-                time.sleep(ahead_s)
-                now_s = time.monotonic()
-            if now_s - self._window_s > WINDOW_S:
-                self._window_s, self._in_window = now_s, 0
+        now_s = self._clock()
+        pause_s = self._pause_s(now_s)
+        if pause_s > 0:
+            self._sleep(pause_s)
+            now_s = self._clock()
+        self._resumed_s = now_s
+        if now_s - self._window_s > WINDOW_S:
+            self._window_s, self._in_window = now_s, 0
         if now_s - self._shown_s >= self._every_s:
             self._shown_s = now_s
             self._show(self._total)
+
+    def _pause_s(self, now_s: float) -> float:
+        """Until it is at its rate, and has rested from a turn of work that is over."""
+        ahead_s = rest = 0.0
+        if self._rate != UNLIMITED_RATE:
+            ahead_s = self._in_window / self._rate - (now_s - self._window_s)
+        self._worked_s += min(now_s - self._resumed_s, LONGEST_WORK_S)
+        if self._sign is not None and self._worked_s >= TURN_S:
+            rest = rest_s(self._worked_s, self._sign.share)
+            self._worked_s = 0.0
+        return max(ahead_s, rest)
 
     def give_way(self) -> None:
         if self._sign is not None:

@@ -66,7 +66,8 @@ class Meter(Protocol):
     """How a job tells that it goes on; each job calls it at least once per megabyte."""
 
     def moved(self, count: int, /) -> None:
-        """``count`` more bytes were read or written. Keeps the job to its rate; raises JobStoppedError."""
+        """``count`` more bytes were read or written. Keeps the job to its rate and to its share of time
+        (``pacing.py``); raises JobStoppedError."""
 
     def give_way(self) -> None:
         """Called ahead of each piece of work for the disk: flushes, which clients wait for, go first."""

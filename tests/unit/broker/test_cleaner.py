@@ -15,6 +15,7 @@ from odradek.protocol.generated.delete_topics import DeleteTopicsRequest, Delete
 from odradek.records.builder import build_batch
 from odradek.records.control import build_marker
 from odradek.records.record import Record
+from odradek.storage import pacing
 from odradek.storage.jobs import JobFailedError, JobQueue, Outcome, Submitted
 from odradek.storage.log import COORDINATOR, Log
 from odradek.storage.producers import Vouched
@@ -146,6 +147,77 @@ def test_the_filthiest_first_and_no_more_than_threads(tmp_path: Path) -> None:
     compacting.fill(logs[1], 30)
     compacting.look()
     assert next(iter(compacting.cleaner.passes)) is logs[1]
+
+
+def test_urgency_grows_with_what_is_written_meanwhile(
+    compacting: Compacting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pacing, "LEAST_GROWTH_BYTES", 1)
+    log, other = compacting.topic("t"), compacting.topic("other")
+    compacting.fill(log, 20)
+    size = log.size
+    assert compacting.look() == 1
+    assert compacting.cleaner.urgency == 0
+    compacting.fill(log, 5)
+    compacting.look(0)
+    assert compacting.cleaner.urgency == pytest.approx((log.size - size) / (size * 0.5), rel=0.01)
+
+    compacting.fill(other, 20)
+    compacting.look()
+    compacting.fill(other, 40)
+    compacting.look(0)
+    assert compacting.cleaner.urgency > 2, "who waits for a pass counts, too"
+    compacting.queue.run_next()
+    compacting.harness.flush()
+    compacting.look(1000)
+    assert compacting.cleaner.passes.keys() == {other}
+    compacting.queue.run_next()
+    compacting.harness.flush()
+    compacting.look(1000)
+    compacting.clean()
+    compacting.look(1000)
+    assert compacting.cleaner.urgency == 0, "all is clean"
+
+
+def test_what_came_during_a_pass_is_not_forgotten_with_it(
+    compacting: Compacting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pacing, "LEAST_GROWTH_BYTES", 1)
+    log = compacting.topic("t")
+    compacting.fill(log, 20)
+    compacting.look()
+    compacting.fill(log, 60)
+    compacting.queue.run_next()
+    compacting.harness.flush()
+    assert compacting.look(1000) == 1
+    assert compacting.cleaner.urgency > 0.5
+
+
+def test_a_pass_is_urgent_when_it_takes_long_or_room_is_short(compacting: Compacting) -> None:
+    compacting.fill(compacting.topic("t"))
+    assert compacting.look() == 1
+    compacting.look(pacing.LONGEST_MS // 2)
+    assert compacting.cleaner.urgency == pytest.approx(0.5)
+    compacting.harness.broker.store.set_tight(True)
+    compacting.look(0)
+    assert compacting.cleaner.urgency == 1
+
+
+def test_an_overdue_log_has_a_part_of_its_lag(compacting: Compacting) -> None:
+    late = compacting.topic("late", max_compaction_lag_ms="3600000", min_cleanable_dirty_ratio="1.0")
+    compacting.fill(late)
+    assert compacting.look(3_601_000) == 1
+    compacting.look(int(3_600_000 * pacing.LAG_SHARE))
+    assert compacting.cleaner.urgency == pytest.approx(1.0)
+
+    lags = {"max_compaction_lag_ms": "3600000", "min_cleanable_dirty_ratio": "0.01"}
+    waiting = compacting.topic("waiting", **lags)
+    compacting.fill(waiting)
+    compacting.look()
+    compacting.look(3_601_000)
+    compacting.clean()
+    compacting.look(int(3_600_000 * pacing.LAG_SHARE) // 2)
+    assert compacting.cleaner.urgency == pytest.approx(0.5, rel=0.1), "overdue while it waits for its turn"
 
 
 def test_lags(compacting: Compacting) -> None:

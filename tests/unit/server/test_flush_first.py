@@ -7,6 +7,8 @@ import time
 import pytest
 
 from odradek.server.flush_first import LONGEST_WAIT_S, QUIET_S, FlushFirst, FlushSign
+from odradek.storage import pacing
+from odradek.storage.pacing import GENTLE_SHARE
 
 PATIENCE_S = 30.0
 
@@ -130,3 +132,26 @@ def _give_way(sign: FlushSign | None, events: list[str]) -> None:
 def _read(turns: FlushFirst, events: list[str]) -> None:
     with turns.piece():
         events.append("read")
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no memory to share here")
+def test_processes_see_how_much_they_may_work() -> None:
+    turns = FlushFirst()
+    assert turns.sign is not None
+    seen = FlushSign(os.dup(turns.sign.fd))  # as a child process has it
+    try:
+        assert seen.share == 1.0, "nobody has written yet"
+        with turns.flush():
+            assert seen.share == 1.0, "it may be of our own"
+        turns.show_written()
+        assert seen.share == GENTLE_SHARE
+        turns.show_urgency(1.0)
+        assert seen.share == 1.0
+        turns.show_urgency(0.0)
+        turns.sign.show_written(time.monotonic() - 2 * pacing.QUIET_S)
+        assert seen.share == 1.0
+    finally:
+        seen.close()
+        turns.close()
+    turns.show_urgency(1.0)  # nobody is left to see it
+    turns.show_written()

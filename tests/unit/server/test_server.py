@@ -1,6 +1,7 @@
 """Listeners that come and go while the server runs, and when the next flush begins."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,13 @@ import pytest
 
 from odradek.app import Node
 from odradek.broker.broker import Flush
+from odradek.broker.table import PRODUCE
 from odradek.client.admin import ResourceType, alter_configs
 from odradek.client.client import Client
 from odradek.server import server as server_module
 from odradek.server.riders import PROMPT_TIMES, Riders
 from odradek.server.server import OVERLAP_FROM_BYTES
+from odradek.storage.pacing import GENTLE_SHARE
 from odradek.storage.volume import Volume
 from tests.unit.server.test_limits import Peer, running
 
@@ -64,6 +67,29 @@ def test_listeners_come_and_go(tmp_path: Path) -> None:
 def test_what_is_removed_gives_way_to_flushes(tmp_path: Path) -> None:
     async def test(node: Node) -> None:
         assert node.server.broker.store.remover.turn == node.server.turns.piece
+
+    running(tmp_path, test)
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no memory to share here")
+def test_processes_are_told_of_writers_and_of_what_is_urgent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "HOUSEKEEPING_S", 0.01)
+
+    async def test(node: Node) -> None:
+        server, sign = node.server, node.server.turns.sign
+        assert sign is not None
+
+        async def shows(share: float) -> None:
+            while sign.share != share:
+                await asyncio.sleep(0.01)
+
+        assert sign.share == 1.0
+        server.broker.apis[PRODUCE].requests += 1  # whose records nobody flushes
+        await asyncio.wait_for(shows(GENTLE_SHARE), 20)
+        server.broker.store.set_tight(True)
+        await asyncio.wait_for(shows(1.0), 20)
 
     running(tmp_path, test)
 

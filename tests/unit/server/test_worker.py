@@ -9,17 +9,27 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from odradek.core.errors import DamageError
 from odradek.server import worker as worker_module
-from odradek.server.flush_first import LONGEST_WAIT_S, FlushFirst
+from odradek.server.flush_first import LONGEST_WAIT_S, FlushFirst, FlushSign
 from odradek.server.worker import Worker
-from odradek.server.worker_process import AUTOGROUP, SLICE_NS, Pace
+from odradek.server.worker_process import AUTOGROUP, LONGEST_WORK_S, SLICE_NS, TURN_S, Pace
 from odradek.storage import jobs
 from odradek.storage.disk import Disk
-from odradek.storage.jobs import Job, JobFailedError, JobStoppedError, Meter, Outcome, Submitted, ignore_part
+from odradek.storage.jobs import (
+    UNLIMITED_RATE,
+    Job,
+    JobFailedError,
+    JobStoppedError,
+    Meter,
+    Outcome,
+    Submitted,
+    ignore_part,
+)
 
 RUN = """
 from odradek.storage import jobs
@@ -210,15 +220,89 @@ def test_a_child_that_can_tell_nobody_its_result_ends_without_a_word() -> None:
         assert b"Traceback" not in child.stderr.read()
 
 
+A_TURN_S = 1.01 * TURN_S
+
+
+class Timer:
+    """A clock that goes on while somebody works or sleeps."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.slept_s = 0.0
+
+    def clock(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+        self.slept_s += seconds
+
+
+class Sign:
+    """In place of a FlushSign."""
+
+    share = 1.0
+
+
 def test_pace() -> None:
     shown: list[int] = []
-    pace = Pace(1_000_000, shown.append, ignore_part, every_s=0.0)
-    started = time.monotonic()
+    timer = Timer()
+    pace = Pace(1_000_000, shown.append, ignore_part, every_s=0.0, clock=timer.clock, sleep=timer.sleep)
     for _ in range(10):
         pace.moved(10_000)
-    took = time.monotonic() - started
-    assert 0.08 <= took < 1.0
+    assert timer.slept_s == pytest.approx(0.1)
     assert shown[-1] == 100_000
+
+
+def test_pace_rests_from_a_turn_of_work() -> None:
+    timer, sign = Timer(), Sign()
+    pace = Pace(
+        UNLIMITED_RATE,
+        ignore_part,
+        ignore_part,
+        sign=cast(FlushSign, sign),
+        clock=timer.clock,
+        sleep=timer.sleep,
+    )
+
+    def work(seconds: float) -> float:
+        """How long it rests from them."""
+        before_s, timer.now_s = timer.slept_s, timer.now_s + seconds
+        pace.moved(1_000)
+        return timer.slept_s - before_s
+
+    assert work(A_TURN_S) == 0, "nobody is there"
+    sign.share = 0.25
+    assert work(A_TURN_S * 0.6) == 0, "its turn is not over"
+    assert work(A_TURN_S * 0.6) == pytest.approx(3 * 1.2 * A_TURN_S)
+    assert work(A_TURN_S * 0.6) == 0, "what was slept is no work"
+    assert work(1_000) == pytest.approx(3 * (0.6 * A_TURN_S + LONGEST_WORK_S)), (
+        "it was stopped, or had no core"
+    )
+    sign.share = 1.0
+    assert work(A_TURN_S) == 0
+
+
+def test_pace_keeps_both_limits() -> None:
+    timer, sign = Timer(), Sign()
+    sign.share = 0.5
+    pace = Pace(
+        1_000_000,
+        ignore_part,
+        ignore_part,
+        sign=cast(FlushSign, sign),
+        clock=timer.clock,
+        sleep=timer.sleep,
+    )
+    for worked_s, moved, slept_s in (
+        (A_TURN_S, 1_000, A_TURN_S),
+        (A_TURN_S, 250_000, 0.251 - 3 * A_TURN_S),
+        (A_TURN_S / 2, 1_000, 0.0),
+        (A_TURN_S / 2, 1_000, A_TURN_S),
+    ):
+        before_s, timer.now_s = timer.slept_s, timer.now_s + worked_s
+        pace.moved(moved)
+        assert timer.slept_s - before_s == pytest.approx(slept_s)
 
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no memory to share here")

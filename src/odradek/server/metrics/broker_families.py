@@ -177,6 +177,11 @@ def _background(server: "Server") -> Iterator[Family]:
     yield single(
         "odradek_cleaner_uncleanable_logs", "Logs not compacted for damage.", len(cleaner.uncleanable)
     )
+    yield single(
+        "odradek_cleaner_urgency",
+        "How far compaction is behind: from 1 on it works all of its time.",
+        cleaner.urgency,
+    )
     yield single("odradek_cleaner_running", "Passes of compaction under way.", len(cleaner.passes))
     yield counter("odradek_cleaner_passes", "Passes of compaction.", [((), cleaner.passes_done)])
     yield counter("odradek_cleaner_read_bytes", "What they read.", [((), cleaner.bytes_read)])
