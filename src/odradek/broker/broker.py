@@ -8,7 +8,7 @@ The server flushes (:meth:`begin_flush`, in a thread) and both doors open in :me
 import logging
 import struct
 from collections.abc import Callable, Iterator, Sequence, Set
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from odradek.broker import table
@@ -251,11 +251,7 @@ class Broker:
                 if result is None or type(result) is Close:
                     return result
                 return _encode(api, context.api_version, correlation_id, result)
-
-            def encode(response: Message | ApiError) -> Parts:
-                return self.encode_late(api, request, context, correlation_id, response)
-
-            result.bind(encode)
+            result.bind(partial(self.encode_late, api, request, context, correlation_id))
             return result if not result.is_complete else result.parts or None
         except ApiError as error:
             api.failures += 1

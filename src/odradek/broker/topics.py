@@ -54,8 +54,11 @@ class Topics:
     def partition_of(self, partition_log: LogState) -> Partition | None:
         """The partition that owns ``partition_log``, unless its topic is gone."""
         name, index = partition_log.topic_partition
-        partition = self.partition(name, index)
-        return partition if partition is not None and partition.log is partition_log else None
+        topic = self.by_name.get(name)
+        if topic is None or index >= len(topic.partitions):
+            return None
+        partition = topic.partitions[index]
+        return partition if partition.log is partition_log else None
 
     def leaderless(self, name: str) -> list[tuple[int, ErrorCode]]:
         """Indexes of the partitions whose log cannot be used, and what Metadata says of each: a log that is

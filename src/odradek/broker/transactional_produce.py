@@ -63,13 +63,14 @@ def handle(
             appended = produce.append(broker, request, context, Vouched.ONGOING)
             return produce.answer(broker, request, *appended)
         queue = queues[producer_id] = ProduceQueue(lambda: queues.pop(producer_id))
-    # The receive buffer is used again while this request waits.
-    for data in batches.data:
-        if data.records is not None:
-            data.records = memoryview(bytearray(data.records))
     waiting = _WaitingProduce(broker, request, context, batches, queue.go_on)
     queue.requests.append(waiting)
     queue.go_on()
+    if not waiting.is_appended:
+        # The receive buffer is used again before it is.
+        for data in batches.data:
+            if data.records is not None:
+                data.records = memoryview(bytearray(data.records))
     return waiting.wait
 
 
@@ -171,6 +172,11 @@ class _WaitingProduce:
         """Once it is appended."""
         self._is_durable = False
         """As far as acks wants it."""
+
+    @property
+    def is_appended(self) -> bool:
+        """Whether its batches are in their logs, as far as they are let in."""
+        return self._answer is not None
 
     def is_decided(self) -> bool:
         """Whether it is known what may be appended; asks the coordinator the first time."""

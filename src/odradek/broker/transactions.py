@@ -138,7 +138,7 @@ class Transactions(Shards[TransactionRunner]):
 
     def level(self) -> int:
         """The finalized transaction.version."""
-        return self._broker.image.features.get(TRANSACTION_VERSION, 0)
+        return self._image.features.get(TRANSACTION_VERSION, 0)
 
     def make_runner(self, partition: Partition) -> TransactionRunner:
         return TransactionRunner(self._broker, partition, TransactionShard(self._settings, self.level))

@@ -24,6 +24,9 @@ from odradek.records.crc import crc32c
 from odradek.records.record import Record, write_varint
 
 _put_crc = Struct(">I").pack_into
+_pack_before_crc = Struct(">qiibI").pack
+_pack_behind_crc = Struct(">hiqqqhii").pack
+"""The header of a batch, cut where what its CRC covers begins."""
 
 
 def build_batch(
@@ -111,7 +114,9 @@ def build_plain(
         key_length, offset_delta = _varint(len(key)), _varint(delta)
         value_length, content = (b"\1", b"") if value is None else (_varint(len(value)), value)
         size = 3 + len(offset_delta) + len(key_length) + len(key) + len(value_length) + len(content)
-        pieces += (_varint(size), b"\0\0", offset_delta, key_length, key, value_length, content, b"\0")
+        pieces.append(
+            b"%b\0\0%b%b%b%b%b\0" % (_varint(size), offset_delta, key_length, key, value_length, content)
+        )
     attributes = TRANSACTIONAL_FLAG if transactional else 0
     return around_body(b"".join(pieces), len(records), attributes, timestamp_ms, producer_id, producer_epoch)
 
@@ -120,13 +125,8 @@ def around_body(
     body: bytes, count: int, attributes: int, timestamp_ms: int, producer_id: int, producer_epoch: int
 ) -> bytearray:
     """The batch whose ``count`` uncompressed records are ``body``, all of one time and without sequence."""
-    batch = bytearray(
-        HEADER.pack(
-            0,
-            HEADER_SIZE - LENGTH_OVERHEAD + len(body),
-            -1,
-            MAGIC,
-            0,
+    covered = (
+        _pack_behind_crc(
             attributes,
             count - 1,
             timestamp_ms,
@@ -136,10 +136,10 @@ def around_body(
             NO_SEQUENCE,
             count,
         )
+        + body
     )
-    batch += body
-    seal_batch(batch)
-    return batch
+    length = CRC_START - LENGTH_OVERHEAD + len(covered)
+    return bytearray(_pack_before_crc(0, length, -1, MAGIC, crc32c(covered)) + covered)
 
 
 def seal_batch(batch: bytearray | memoryview) -> None:

@@ -229,9 +229,10 @@ class Server:
         waits longer for those who are sure to be back in a moment (:class:`Riders`)."""
         if not self._flush_is_next or self._hold_handle is not None:
             return
-        if time.monotonic() >= self._flush_due_s or self._has_much_to_flush():
+        came = not self._no_request_came
+        if time.monotonic() >= self._flush_due_s or (came and self._has_much_to_flush()):
             self._flush()
-        elif not self._no_request_came:
+        elif came:
             self._no_request_came = True  # unless the next wake-up tells otherwise
             self._loop.call_soon(self._flush_when_quiet)
         elif self.riders.are_awaited():

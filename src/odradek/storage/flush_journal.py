@@ -125,7 +125,9 @@ class FlushJournal:
         if self._is_closed:
             return
         frame = encode_facts(facts)
-        self._known.update(((fact.topic_id, fact.partition), fact.offset) for fact in facts)
+        known = self._known
+        for topic_id, partition, offset in facts:
+            known[topic_id, partition] = offset
         try:
             if self._fd >= 0:
                 write_all(self._disk, self._fd, frame, self._size)
@@ -267,7 +269,7 @@ class FlushJournal:
 
 def encode_facts(facts: Iterable[Fact]) -> bytes:
     """One frame: length and CRC of the facts, then the facts; nothing for none."""
-    body = b"".join(_FACT.pack(*fact) for fact in facts)
+    body = b"".join([_FACT.pack(*fact) for fact in facts])
     if not body:
         return b""
     return _FRAME.pack(len(body), crc32c(body)) + body

@@ -118,7 +118,8 @@ class Log(GatheringLog):
             # fmt: on
             size = length + LENGTH_OVERHEAD
             is_plain = (
-                # What coordinators write is built by us: neither recompressed nor looked through for keys.
+                # What coordinators write was built by us right before: neither recompressed nor looked
+                # through for keys, and nothing has come between it and its CRC.
                 (self._is_plain or origin == COORDINATOR)
                 and size == len(records)
                 and magic == 2
@@ -132,7 +133,7 @@ class Log(GatheringLog):
                 and size <= config.max_message_bytes
                 and max_timestamp - now_ms <= config.message_timestamp_after_max_ms
                 and (producer_id < 0 or sequence >= 0 or origin == COORDINATOR)
-                and crc32c(records[CRC_START:]) == crc
+                and (origin == COORDINATOR or crc32c(records[CRC_START:]) == crc)
             )
         except struct_error:
             is_plain = False
@@ -236,10 +237,10 @@ class Log(GatheringLog):
         """Check a batch of a producer that does not simply go on; whether it is here already."""
         header = _new_tuple(BatchHeader, _unpack_header(records))
         if header.is_control:
-            return _Admitted(header, self._check_marker(records, header), None)
+            return _new_tuple(_Admitted, (header, self._check_marker(records, header), None))
         kept = self.producers.check(header, sequenced=origin == CLIENT, vouched=vouched)
         if kept is None:
-            return _Admitted(header, None, None)
+            return _new_tuple(_Admitted, (header, None, None))
         start = self.log_start_offset
         duplicate = AppendResult(kept.first_offset, kept.last_offset, kept.timestamp, start, True)
         return _Admitted(header, None, duplicate)

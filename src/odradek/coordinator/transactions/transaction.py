@@ -137,8 +137,8 @@ class Transaction(NamedTuple):
         last_epoch: int | None = None,
         timeout_ms: int | None = None,
     ) -> "Transaction":
-        # Every field in its place: a transaction moves four times, and _replace costs four times as much.
-        return Transaction(
+        # Every field in its place: a transaction moves four times, and _replace costs eight times as much.
+        fields = (
             self.transactional_id,
             self.producer_id if producer_id is None else producer_id,
             self.producer_id,
@@ -153,6 +153,7 @@ class Transaction(NamedTuple):
             version,
             is_distinct,
         )
+        return tuple.__new__(Transaction, fields)
 
     def initialized(
         self, producer_id: int, epoch: int, last_epoch: int, timeout_ms: int, now_ms: int
