@@ -103,8 +103,14 @@ def test_many_requests_in_flight_do_not_pile_up_on_the_stack(producer: Transacti
     assert all(produced(one.response())[0] == 0 for one in pending)
 
 
-def test_the_receive_buffer_may_be_used_again_meanwhile(producer: TransactionalProducer) -> None:
-    request = producer.produce_request(0, b"kept")
+@pytest.mark.parametrize("earlier", [[], [b"first"]])
+def test_the_receive_buffer_may_be_used_again_meanwhile(
+    producer: TransactionalProducer, earlier: list[bytes]
+) -> None:
+    """Whether it is appended at once, or waits behind another that has no answer yet."""
+    for value in earlier:
+        producer.send_produce(0, value)
+    request = producer.produce_request(len(earlier), b"kept")
     records = request.topic_data[0].partition_data[0].records
     from odradek.broker import transactional_produce
     from odradek.broker.requests import RequestContext, Session, Wait
@@ -116,7 +122,7 @@ def test_the_receive_buffer_may_be_used_again_meanwhile(producer: TransactionalP
     records[:] = bytes(len(records))
     producer.harness.flush()
     producer.end()
-    assert read(producer.harness) == [b"kept"]
+    assert read(producer.harness) == [*earlier, b"kept"]
 
 
 @pytest.mark.parametrize(
