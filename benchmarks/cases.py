@@ -282,7 +282,7 @@ CASES: tuple[Case, ...] = (
     ),
     ScenarioCase(
         "cold",
-        "1,000 msg/s, and a consumer of 6 GB that are not in memory",
+        "1,000 msg/s, and a consumer of what is not in memory",
         shown=("alone_p99_us", "p99_us", "p99_growth", "cold_mb_s"),
         targets=(within("p99_growth", 1.5), at_least("cold_mb_s", 1.0)),
     ),
