@@ -28,7 +28,10 @@ LONGEST_THROTTLE_MS = 1_000
 WARN_BEFORE_MS = 3_600_000
 WARN_EVERY_MS = 300_000
 LOOK_SOON_MS = 100
-"""How often room is looked for while producers are slowed or refused; else with each housekeeping."""
+"""How often room is looked for when it could end before the next housekeeping."""
+BURST_BYTES = 256 << 20
+"""What producers may write between two such looks: with less above the headroom each batch is counted."""
+_BURSTS_BETWEEN_LOOKS = 10
 _SMOOTHING = 0.3
 _ROOM_AGAIN = 1.1
 """So many headrooms must be free for producers to be taken again."""
@@ -36,7 +39,8 @@ _ROOM_AGAIN = 1.1
 
 class DiskRoom:
     """``throttle_ms`` is what producers are told to wait, ``is_full`` that they are refused; ``is_tight`` is
-    either, and nothing of it costs the hot path more than a look at that."""
+    either, or that what they write is counted, and nothing of it costs the hot path more than a look at that.
+    """
 
     def __init__(self, broker: "Broker", store: LogStore, config: BrokerConfig) -> None:
         self.is_tight = self.is_full = False
@@ -48,6 +52,8 @@ class DiskRoom:
         self._config = config
         self._looked_ms = -1
         self._usable = 0
+        self._uncounted_bytes = 0
+        """What producers may still write before the file system is asked again, while it is tight."""
         self._warned_ms: int | None = None
         self._looks_soon = False
 
@@ -60,15 +66,15 @@ class DiskRoom:
             return
         headroom = headroom_of(total, self._config.odradek_disk_headroom_bytes)
         self._measure(now_ms, usable)
-        room = usable - headroom
+        room = self._uncounted_bytes = usable - headroom
         self._set_full(usable, headroom)
         self.throttle_ms = 0 if self.is_full else self._throttle_ms(room, headroom)
         self._warn(now_ms, room, headroom)
-        is_tight = self.is_full or self.throttle_ms > 0
+        is_tight = self.is_full or self.throttle_ms > 0 or room < BURST_BYTES
         if is_tight != self.is_tight:
             self.is_tight = is_tight
             self._store.set_tight(is_tight)
-        if is_tight and not self._looks_soon:
+        if (is_tight or room < _BURSTS_BETWEEN_LOOKS * BURST_BYTES) and not self._looks_soon:
             self._looks_soon = True
             self._broker.timers.schedule(now_ms + LOOK_SOON_MS, self._look_again)
 
@@ -77,7 +83,9 @@ class DiskRoom:
         self.look()
 
     def _measure(self, now_ms: int, usable: int) -> None:
-        if self._looked_ms >= 0 and now_ms > self._looked_ms:
+        if now_ms == self._looked_ms:
+            return
+        if self._looked_ms >= 0:
             rate = (self._usable - usable) * 1_000 / (now_ms - self._looked_ms)
             weight = min(_SMOOTHING * (now_ms - self._looked_ms) / 1_000, 1.0)
             self.bytes_per_second += weight * (rate - self.bytes_per_second)
@@ -119,6 +127,15 @@ class DiskRoom:
             )
 
     # Produce, while it is tight
+
+    def takes(self, request: "ProduceRequest") -> bool:
+        """Whether there is room for it, or was before it: the headroom lasts for the last one, too."""
+        self._uncounted_bytes -= sum(
+            len(data.records) for topic in request.topic_data for data in topic.partition_data if data.records
+        )
+        if self._uncounted_bytes < 0:
+            self.look()
+        return not self.is_full
 
     def refuse(self, request: "ProduceRequest") -> "ProduceResponse | Close":
         """KAFKA_STORAGE_ERROR for all of it; what its producers have in flight behind it must not get in."""

@@ -58,9 +58,9 @@ def handle(
     if acks not in (1, -1, 0):
         return refuse(request, ErrorCode.INVALID_REQUIRED_ACKS, None)
     room = broker.room
-    if room.is_full:
-        return room.refuse(request)
     if room.is_tight:
+        if room.is_full or not room.takes(request):
+            return room.refuse(request)
         slowed: ProduceResponse | Wait | Close | None = room.slow(_handle(broker, request, context), context)
         return slowed
     return _handle(broker, request, context)

@@ -121,6 +121,27 @@ def test_at_the_end_producers_are_refused_and_all_else_works(harness: Filling) -
     assert gone.responses[0].error_code == 0
 
 
+def test_a_burst_between_two_looks_does_not_use_up_the_headroom(harness: Filling) -> None:
+    harness.look(HEADROOM + MB)
+    assert (code_of(produce(harness)), harness.broker.room.throttle_ms) == (0, 0)
+    harness.filling.room = HEADROOM - MB
+    records = memoryview(bytearray(batch(bytes(600_000))))
+    data = PartitionProduceData(index=0, records=records)
+    request = ProduceRequest(
+        acks=-1, timeout_ms=1_000, topic_data=[TopicProduceData(name="t", partition_data=[data])]
+    )
+    assert code_of(harness.call(request, 9)) == 0, "there was room for it when it was looked"
+    assert code_of(harness.call(request, 9)) == ErrorCode.KAFKA_STORAGE_ERROR
+
+
+def test_room_that_could_end_before_the_next_housekeeping_is_looked_at_soon(harness: Filling) -> None:
+    harness.look(HEADROOM + 440 * MB)
+    assert not harness.broker.room.is_tight
+    harness.filling.room = HEADROOM
+    harness.advance(100)
+    assert harness.broker.room.is_full
+
+
 def test_it_heals_by_itself_and_soon(harness: Filling) -> None:
     harness.look(HEADROOM)
     assert code_of(produce(harness)) == ErrorCode.KAFKA_STORAGE_ERROR
