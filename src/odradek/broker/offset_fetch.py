@@ -5,10 +5,9 @@ v2 all topics and a top-level error (KIP-88), v5 leader epochs (KIP-320), v6 fle
 offsets (KIP-447), v8 several groups (KIP-709), v9 member epochs (KIP-848), v10 topic ids (KIP-516).
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from odradek.broker.requests import RequestContext, Wait
+from odradek.broker.requests import RequestContext, Several, Wait
 from odradek.core.errors import ApiError, ErrorCode
 from odradek.protocol.generated.offset_fetch import (
     OffsetFetchRequest,
@@ -34,32 +33,12 @@ def handle(
     broker: "Broker", request: OffsetFetchRequest, context: RequestContext
 ) -> OffsetFetchResponse | Wait:
     groups = _groups(request, context.api_version)
-    gathering = _Gathering(len(groups), lambda fetched: _response(groups, fetched, context.api_version))
+    several = Several[OffsetFetchResponseGroup](
+        len(groups), lambda fetched: _response(groups, fetched, context.api_version)
+    )
     for position, group in enumerate(groups):
-        _fetch(broker, group, request.require_stable, context.api_version, gathering, position)
-    return gathering.wait
-
-
-class _Gathering:
-    """Puts the groups' answers together, each of which may have to wait for its own partition."""
-
-    __slots__ = ("_fetched", "_make", "_missing", "wait")
-
-    def __init__(
-        self, count: int, make: Callable[[list[OffsetFetchResponseGroup]], OffsetFetchResponse]
-    ) -> None:
-        self.wait = Wait()
-        self._make = make
-        self._fetched = [OffsetFetchResponseGroup() for _ in range(count)]
-        self._missing = count
-        if not count:
-            self.wait.complete(make([]))
-
-    def add(self, position: int, fetched: OffsetFetchResponseGroup) -> None:
-        self._fetched[position] = fetched
-        self._missing -= 1
-        if not self._missing:
-            self.wait.complete(self._make(self._fetched))
+        _fetch(broker, group, request.require_stable, context.api_version, several, position)
+    return several.wait
 
 
 def _groups(request: OffsetFetchRequest, version: int) -> list[OffsetFetchRequestGroup]:
@@ -79,7 +58,7 @@ def _fetch(
     group: OffsetFetchRequestGroup,
     require_stable: bool,
     version: int,
-    gathering: _Gathering,
+    several: Several[OffsetFetchResponseGroup],
     position: int,
 ) -> None:
     unknown: list[OffsetFetchResponseTopics] = []
@@ -89,7 +68,7 @@ def _fetch(
         runner = broker.groups.runner(group.group_id)
         fetched = runner.shard.fetch_offsets(group, require_stable)
     except ApiError as error:
-        gathering.add(position, OffsetFetchResponseGroup(group_id=group.group_id, error_code=error.code))
+        several.add(position, OffsetFetchResponseGroup(group_id=group.group_id, error_code=error.code))
         return
     if version >= _TOPIC_IDS_FROM and group.topics is None:
         _add_topic_ids(broker, fetched)
@@ -97,9 +76,9 @@ def _fetch(
 
     def settled(code: ErrorCode) -> None:
         if code:
-            gathering.add(position, OffsetFetchResponseGroup(group_id=group.group_id, error_code=code))
+            several.add(position, OffsetFetchResponseGroup(group_id=group.group_id, error_code=code))
         else:
-            gathering.add(position, fetched)
+            several.add(position, fetched)
 
     runner.when_settled(settled)
 

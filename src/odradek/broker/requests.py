@@ -5,12 +5,13 @@ request wants no answer, Produce with acks=0), or a :class:`Close`.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from odradek.broker.repeats import Repeats
 from odradek.core.errors import ApiError
 
 Buffer = bytes | bytearray | memoryview
+T = TypeVar("T")
 Parts = list[Buffer]
 """One response frame, size prefix included, as pieces to be written in order."""
 
@@ -128,6 +129,27 @@ class Wait:
         self.on_abandoned = None
         if on_abandoned is not None:
             on_abandoned()
+
+
+class Several(Generic[T]):
+    """An answer that is put together from ``count`` others, each of which may have to wait for its own
+    partition: ``make`` gets them in their order."""
+
+    __slots__ = ("_found", "_make", "_missing", "wait")
+
+    def __init__(self, count: int, make: Callable[[list[T]], Message]) -> None:
+        self.wait = Wait()
+        self._make = make
+        self._found: dict[int, T] = {}
+        self._missing = count
+        if not count:
+            self.wait.complete(make([]))
+
+    def add(self, position: int, found: T) -> None:
+        self._found[position] = found
+        self._missing -= 1
+        if not self._missing:
+            self.wait.complete(self._make([self._found[position] for position in sorted(self._found)]))
 
 
 Answer = Parts | Wait | Close | None

@@ -84,6 +84,14 @@ class TransactionRunner(ShardRunner[TransactionShard]):
         elif isinstance(effect, Retry):
             self.perform(effect.run(self.now()))
 
+    def when_nothing_is_taken_back(self, then: Callable[[ErrorCode], None]) -> None:
+        """Like :meth:`when_settled`, but also of the ends that wait for another record to be written with."""
+        self.perform(self.shard.close())
+        if self.is_over:
+            then(ErrorCode.NOT_COORDINATOR)
+        else:
+            self.when_settled(then)
+
     def _write_markers(self, transaction: Transaction) -> None:
         marker = Marker(
             transaction.producer_id,

@@ -200,7 +200,9 @@ class TransactionalProducer:
 
     @property
     def state(self) -> str:
-        return self.describe().transaction_state
+        """What the coordinator has in memory, be it durable or not."""
+        shard = self.harness.broker.transactions.runner(self.transactional_id).shard
+        return shard.transactions[self.transactional_id].state.value
 
 
 def produced(response: Any) -> tuple[int, int]:
