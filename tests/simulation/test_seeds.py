@@ -84,6 +84,13 @@ def test_logs_for_which_there_was_no_room_are_recovered_in_the_end(seed: int) ->
     assert any("no room on the disk to recover" in line for line in result.trace)
 
 
+def test_a_log_for_whose_recovery_there_is_no_descriptor_is_waited_for_by_transactions() -> None:
+    """It alone knew, after a power cut, that one of them had been committed."""
+    result = Simulation(70039, run_ms=9_000, transactions=True).run()
+    assert not result.problems, describe(result)
+    assert any("too many files are open" in line for line in result.trace)
+
+
 @pytest.mark.timeout(300)
 def test_seeds_with_bits_that_flip() -> None:
     """What is damaged is not served, and nobody else notices: see docs/damage.md."""

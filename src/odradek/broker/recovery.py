@@ -8,7 +8,9 @@ then the largest logs, so that all processes end at about the same time. Source:
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ from odradek.broker.partitions import INTERNAL_TOPICS
 from odradek.core.clock import Clock
 from odradek.core.config.broker import BrokerConfig
 from odradek.core.ids import TopicPartition
+from odradek.storage.disk import FULL, NO_DESCRIPTOR, PASSING
 from odradek.storage.jobs import Job, JobRunner, Outcome, Submitted
 from odradek.storage.log import Log
 from odradek.storage.recover_job import LogRecovered, RecoverPlan
@@ -29,8 +32,8 @@ JOB_LOGS = 200
 JOBS_PER_PROCESS = 8
 TELL_MS = 5_000
 """How often the log tells how far it is."""
-NO_ROOM_MS = 5_000
-"""How long logs rest for which the disk has no room: recovering one takes some kilobytes."""
+REST_MS = 5_000
+"""How long logs rest for which there is no room on the disk, no descriptor or no memory."""
 MOST_TRIES = 3
 """So often a log is tried whose job ends before it has told of it."""
 
@@ -46,12 +49,14 @@ class RecoveryProgress(NamedTuple):
 class _Running:
     """A job under way."""
 
-    __slots__ = ("finished_bytes", "partitions", "submitted")
+    __slots__ = ("finished_bytes", "partitions", "passing", "submitted")
 
     def __init__(self, partitions: list[TopicPartition]) -> None:
         self.partitions = partitions
         self.finished_bytes = 0
         """Of its logs that are recovered already."""
+        self.passing = 0
+        """The error number because of which what it found of a log could not be taken over."""
         self.submitted: Submitted | None = None
 
 
@@ -73,8 +78,8 @@ class Recovery:
         self._waiting = sorted(sizes, key=lambda one: (one.topic not in INTERNAL_TOPICS, -sizes[one], one))
         self._count, self._total = len(sizes), sum(sizes.values())
         self._failures: dict[TopicPartition, int] = {}
-        self._without_room: list[TopicPartition] = []
-        self._room_due_ms = 0
+        self._resting: list[TopicPartition] = []
+        self._rested_ms = 0
         self._running: list[_Running] = []
         self._started_ms: int | None = None
         self._told_ms = 0
@@ -110,14 +115,14 @@ class Recovery:
                 *(self._count - progress.partitions, self._count),
                 *(progress.done / 1e6, progress.total / 1e6),
             )
-        if self._without_room and now_ms >= self._room_due_ms:
-            self._waiting, self._without_room = self._waiting + self._without_room, []
+        if self._resting and now_ms >= self._rested_ms:
+            self._waiting, self._resting = self._waiting + self._resting, []
         self._submit(self.jobs)
 
     def _submit(self, jobs: JobRunner) -> None:
         while self._waiting and len(self._running) < self._config.num_recovery_threads_per_data_dir:
             self._submit_next(jobs)
-        if not (self._waiting or self._without_room or self._running) and self._count:
+        if not (self._waiting or self._resting or self._running) and self._count:
             self._end()
 
     def _submit_next(self, jobs: JobRunner) -> None:
@@ -125,17 +130,26 @@ class Recovery:
         processes = self._config.num_recovery_threads_per_data_dir
         most_bytes = max(JOB_BYTES, self._total // (JOBS_PER_PROCESS * processes))
         plans: list[RecoverPlan] = []
+        unread: list[TopicPartition] = []
+        passing = 0
         size = 0
         while self._waiting and size < most_bytes and len(plans) < self.job_logs:
             if self._waiting[0] in self._failures and plans:
                 break  # what may have ended a process takes no others with it
             partition = self._waiting.pop(0)
-            plan = recovering.begin(partition, self._clock.now_ms())
+            try:
+                plan = recovering.begin(partition, self._clock.now_ms())
+            except OSError as error:
+                unread.append(partition)
+                passing = error.errno or 0
+                continue
             if plan is not None:
                 plans.append(plan)
                 size += recovering.sizes[partition]
                 if partition in self._failures:
                     break
+        if unread:
+            self._rest(unread, passing)
         if plans:
             running = _Running([plan.topic_partition for plan in plans])
             self._running.append(running)
@@ -147,7 +161,11 @@ class Recovery:
 
     def _take(self, running: _Running, part: LogRecovered) -> None:
         running.finished_bytes += self._store.recovering.sizes.get(part.topic_partition, 0)
-        recovered = self._store.recovered(part, self._clock.now_ms())
+        try:
+            recovered = self._store.recovered(part, self._clock.now_ms())
+        except OSError as error:
+            running.passing = error.errno or 0
+            return
         if recovered is not None and recovered.offline is None:
             log.debug(
                 "recovery: %s is online, up to offset %d", part.topic_partition, recovered.log_end_offset
@@ -157,13 +175,9 @@ class Recovery:
     def _job_ended(self, running: _Running, outcome: Outcome) -> None:
         self._running.remove(running)
         left = self._store.recovering.abandoned(running.partitions)
-        if left and outcome.error is None:
-            log.warning(
-                "recovery: there is no room on the disk to recover %d partitions, it is tried every %d s: %s",
-                *(len(left), NO_ROOM_MS // 1_000, ", ".join(map(str, left[:10]))),
-            )
-            self._without_room += left
-            self._room_due_ms = self._clock.monotonic_ms() + NO_ROOM_MS
+        passing = outcome.error.errno if isinstance(outcome.error, OSError) else None
+        if left and (outcome.error is None or passing in PASSING):
+            self._rest(left, passing or outcome.result or running.passing)
             left = []
         for partition in left:
             self._failures[partition] = self._failures.get(partition, 0) + 1
@@ -174,6 +188,14 @@ class Recovery:
         if self.jobs is not None:
             self._submit(self.jobs)
 
+    def _rest(self, partitions: list[TopicPartition], number: int) -> None:
+        log.warning(
+            "recovery: %s to recover %d partitions, it is tried every %d s: %s",
+            *(_lacking(number), len(partitions), REST_MS // 1_000, ", ".join(map(str, partitions[:10]))),
+        )
+        self._resting += partitions
+        self._rested_ms = self._clock.monotonic_ms() + REST_MS
+
     def _end(self) -> None:
         assert self._started_ms is not None
         seconds = max(self._clock.monotonic_ms() - self._started_ms, 1) / 1000
@@ -182,3 +204,12 @@ class Recovery:
             *(self._count, seconds, self._total / 1e6, self._total / 1e6 / seconds),
         )
         self._count = 0
+
+
+def _lacking(number: int) -> str:
+    """What is not there because of an error that passes, and what may be done."""
+    if number in FULL:
+        return "there is no room on the disk"
+    if number in NO_DESCRIPTOR:
+        return f"too many files are open ({errno.errorcode[number]}; raise ulimit -n, or fs.file-max)"
+    return f"there is not enough memory, or there are too many processes ({os.strerror(number)})"

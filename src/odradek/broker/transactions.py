@@ -46,8 +46,13 @@ class TransactionRunner(ShardRunner[TransactionShard]):
 
     def start(self) -> None:
         transactions = self._broker.transactions
-        still_open = transactions.still_open()
-        ended = transactions.ended(self.shard.enders())
+        try:
+            still_open = transactions.still_open()
+            ended = transactions.ended(self.shard.enders())
+        except ApiError as error:
+            log.warning("%s: %s", self.partition.topic_partition, error)
+            self.unload()  # brought up again after a while, as below
+            return
         if still_open or ended:
             step = self.shard.restore(still_open, ended, self.now())
             if step is not None:
@@ -207,14 +212,18 @@ class Transactions(Shards[TransactionRunner]):
         partition = self._broker.topics.partition(*name)
         try:
             return partition.log.last_end(*producer) if partition is not None else None
-        except ApiError:
+        except ApiError as error:
+            assert partition is not None
+            _check_offline(partition, error)
             return None
 
     def _is_still_open(self, name: TopicPartitionKey, producer: Producer) -> bool:
         partition = self._broker.topics.partition(*name)
         try:
             return partition is not None and partition.log.producers.has_open(*producer)
-        except ApiError:
+        except ApiError as error:
+            assert partition is not None
+            _check_offline(partition, error)
             return False
 
     def is_open(self, partition: Partition, producer: Producer) -> bool:
@@ -299,6 +308,15 @@ class Transactions(Shards[TransactionRunner]):
             runner.perform(runner.shard.expire(runner.now()))
 
 
+def _check_offline(partition: Partition, error: ApiError) -> None:
+    """Raises COORDINATOR_LOAD_IN_PROGRESS when a log that is not offline could not be read, as there were too
+    many open files: it may know what nobody else does, and is read again in a while."""
+    if partition.log.offline is None or partition.log.is_recovering:
+        raise ApiError(
+            ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, f"transactions wait until it can be read: {error}"
+        ) from error
+
+
 def _open_and_ended(broker: "Broker") -> tuple[StillOpen, StillOpen]:
     """What recovery has found open in the partitions; and producers with nothing open and nothing to be
     known of but an epoch, as a marker leaves them."""
@@ -310,8 +328,9 @@ def _open_and_ended(broker: "Broker") -> tuple[StillOpen, StillOpen]:
                 continue
             try:
                 producers = partition.log.producers
-            except ApiError:
-                continue  # offline: nobody can go on with it
+            except ApiError as error:
+                _check_offline(partition, error)
+                continue  # nobody can go on with it
             name = (topic.name, partition.index)
             for producer_id in producers.open.values():
                 producer = Producer(producer_id, producers.by_id[producer_id].epoch)

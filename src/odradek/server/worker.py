@@ -18,7 +18,7 @@ from typing import Any
 
 from odradek.server.flush_first import FlushSign
 from odradek.server.worker_process import Pace
-from odradek.storage.disk import Disk, SystemDisk
+from odradek.storage.disk import PASSING, Disk, SystemDisk
 from odradek.storage.jobs import (
     Job,
     JobFailedError,
@@ -135,6 +135,8 @@ class Worker:
                 pass_fds=inherited,
             )
         except OSError as error:
+            if error.errno in PASSING:
+                return Outcome(error=error)
             return Outcome(error=JobFailedError(f"no process for a {submitted.job.kind} job: {error}"))
         submitted.on_cancel = process.kill
         if submitted.is_cancelled:

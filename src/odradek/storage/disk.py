@@ -25,6 +25,8 @@ _WRITE_AND_WAIT = 7
 NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 """Errors that say nothing of a file: there are too many open ones."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+PASSING = NO_DESCRIPTOR | FULL | {errno.ENOMEM, errno.EAGAIN}
+"""Errors of a read, or of a process to be started, that pass by themselves: they say nothing of a file."""
 _NOT_THERE = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.ESPIPE, errno.EPERM})
 
 

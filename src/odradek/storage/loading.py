@@ -13,7 +13,7 @@ from odradek.core.ids import ZERO_ID, TopicId, TopicPartition
 from odradek.storage import names
 from odradek.storage.checkpoints import decode_partition_metadata, encode_partition_metadata
 from odradek.storage.config import LogConfig
-from odradek.storage.disk import FULL, NO_DESCRIPTOR, Disk, write_all
+from odradek.storage.disk import PASSING, Disk, write_all
 from odradek.storage.flush_journal import NOTHING_TOLD, Told
 from odradek.storage.log import Log
 from odradek.storage.recovery import Recovered, ignore_moved, load_epochs, recover, write_again
@@ -89,12 +89,12 @@ def load_log(
     """Open a partition's folder. Without a clean stop its tail is recovered; the caller then has to sync it.
 
     A log that is damaged or cannot be read is returned offline, with what the checkpoints tell of it.
-    Raises ``OSError`` when there was no descriptor left, or no room, which says nothing of the log.
+    Raises ``OSError`` for want of descriptors, memory or room (``PASSING``), which says nothing of the log.
     """
     try:
         return _load_log(volume, topic_partition, config, found, now_ms)
     except (DamageError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in NO_DESCRIPTOR | FULL:
+        if isinstance(error, OSError) and error.errno in PASSING:
             raise
         log = _unread(volume, topic_partition, config, found, now_ms)
         log.go_offline(error if isinstance(error, DamageError) else DamageError(log.folder, 0, str(error)))
@@ -174,12 +174,14 @@ def take_over(stand_in: Log, restored: Restored, flushed_offset: int, *, is_sync
     """The log that ``stand_in`` stands for, once its files are in order: cheap, only the folder is read.
 
     Unless it ``is_synced``, what lies above ``flushed_offset`` counts as appended, but not as flushed.
-    A log that cannot be opened is returned offline.
+    A log that cannot be opened is returned offline. Raises ``OSError`` for what passes (``PASSING``).
     """
     volume, partition = stand_in.volume, stand_in.topic_partition
     try:
         segments, snapshots = _list_files(volume.disk, stand_in.folder, now_ms)
     except OSError as error:
+        if error.errno in PASSING:
+            raise
         return fail(stand_in, DamageError(stand_in.folder, 0, str(error)))
     if restored.recovered is not None:
         for segment in segments:
@@ -205,7 +207,7 @@ def _load_log(
     volume: Volume, topic_partition: TopicPartition, config: LogConfig, found: Found, now_ms: int
 ) -> Log:
     folder = f"{volume.folder}/{names.folder_name(topic_partition)}"
-    topic_id = _read_topic_id(volume.disk, folder)
+    topic_id = read_topic_id(volume.disk, folder)
     restored, segments, snapshots = restore(
         volume.disk, volume.folder, topic_partition, topic_id, found, config.index_interval_bytes, now_ms
     )
@@ -300,7 +302,7 @@ def _made(
 def known_topic_id(disk: Disk, folder: str) -> TopicId:
     """Whose a partition's folder is; zeros where that cannot be read."""
     try:
-        return _read_topic_id(disk, folder)
+        return read_topic_id(disk, folder)
     except OSError:
         return ZERO_ID
 
@@ -334,8 +336,9 @@ def _list_files(disk: Disk, folder: str, now_ms: int) -> tuple[list[Segment], li
     return segments, kept
 
 
-def _read_topic_id(disk: Disk, folder: str) -> TopicId:
-    """Zeros when the file does not tell: never synced, or damaged. The metadata log knows the id, too."""
+def read_topic_id(disk: Disk, folder: str) -> TopicId:
+    """Zeros when the file does not tell: never synced, or damaged. The metadata log knows the id, too.
+    Raises ``OSError``."""
     try:
         return decode_partition_metadata(disk.read_file(f"{folder}/{names.PARTITION_METADATA}"))
     except (FileNotFoundError, ValueError):

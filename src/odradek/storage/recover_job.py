@@ -12,7 +12,7 @@ from typing import NamedTuple
 from odradek.core.errors import DamageError
 from odradek.core.ids import TopicId, TopicPartition
 from odradek.storage import names
-from odradek.storage.disk import FULL, Disk, reading
+from odradek.storage.disk import NO_DESCRIPTOR, PASSING, Disk, reading
 from odradek.storage.flush import SYNC_FILE_SYSTEM_FROM, sync_all_files
 from odradek.storage.jobs import Meter
 from odradek.storage.loading import Found, Restored, restore
@@ -42,9 +42,9 @@ class LogRecovered(NamedTuple):
     error: DamageError | None
 
 
-def recover_all(disk: Disk, plans: list[RecoverPlan], meter: Meter) -> None:
-    """Recover the logs of ``plans``, handing a :class:`LogRecovered` over for each but those for which the
-    disk has no room.
+def recover_all(disk: Disk, plans: list[RecoverPlan], meter: Meter) -> int:
+    """Recover the logs of ``plans``, handing a :class:`LogRecovered` over for each but those for which there
+    is no room, descriptor or memory now. Returns the error number of that, 0 when all are told of.
 
     Small ones are synced together: one by one each of them would wait several times for the disk.
     """
@@ -54,6 +54,7 @@ def recover_all(disk: Disk, plans: list[RecoverPlan], meter: Meter) -> None:
         if len(group.parts) >= GROUP_LOGS or group.size >= GROUP_BYTES:
             group.hand_over(meter)
     group.hand_over(meter)
+    return group.passing
 
 
 class _Group:
@@ -63,6 +64,8 @@ class _Group:
         self._disk = disk
         self.parts: list[tuple[RecoverPlan, LogRecovered]] = []
         self.size = 0
+        self.passing = 0
+        """Why logs were left out: the error number."""
         self._path = ""
 
     def add(self, plan: RecoverPlan, meter: Meter) -> None:
@@ -85,8 +88,9 @@ class _Group:
         except DamageError as error:
             part = LogRecovered(partition, None, error)
         except OSError as error:
-            if error.errno in FULL:
-                return  # it says nothing of the log, which waits for room
+            if error.errno in PASSING:
+                self.passing = error.errno or 0  # it says nothing of the log, which waits
+                return
             part = LogRecovered(partition, None, DamageError(folder, 0, str(error)))
         else:
             part = LogRecovered(partition, restored, None)
@@ -99,10 +103,16 @@ class _Group:
         waiting = [plan for plan, part in parts if plan.is_synced and part.restored is not None]
         is_synced = len(waiting) >= SYNC_FILE_SYSTEM_FROM and self._sync_file_system()
         for plan, part in parts:
-            error = None
             if plan.is_synced and part.restored is not None and not is_synced:
-                error = self._sync(plan)
-            meter.hand_over(part if error is None else LogRecovered(part.topic_partition, None, error))
+                try:
+                    sync_all_files(self._disk, _folder(plan))
+                except OSError as error:
+                    if error.errno in NO_DESCRIPTOR:  # no sync has failed: there was none
+                        self.passing = error.errno or 0
+                        continue
+                    damage = DamageError(_folder(plan), 0, str(error))
+                    part = LogRecovered(part.topic_partition, None, damage)
+            meter.hand_over(part)
 
     def _sync_file_system(self) -> bool:
         try:
@@ -110,13 +120,6 @@ class _Group:
                 return self._disk.sync_file_system(fd)
         except OSError:
             return False  # syncing one by one tells whose it was
-
-    def _sync(self, plan: RecoverPlan) -> DamageError | None:
-        try:
-            sync_all_files(self._disk, _folder(plan))
-        except OSError as error:
-            return DamageError(_folder(plan), 0, str(error))
-        return None
 
 
 def _folder(plan: RecoverPlan) -> str:

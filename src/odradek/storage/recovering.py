@@ -23,14 +23,15 @@ from typing import TYPE_CHECKING
 from odradek.core.errors import DamageError
 from odradek.core.ids import ZERO_ID, TopicPartition
 from odradek.storage.config import LogConfig
+from odradek.storage.disk import PASSING
 from odradek.storage.flush_journal import Fact
 from odradek.storage.loading import (
     Found,
     fail,
-    known_topic_id,
     load_empty_tail,
     load_log,
     measure_tail,
+    read_topic_id,
     stand_in_for,
     take_over,
 )
@@ -92,13 +93,18 @@ class Recovering:
     # -- under way
 
     def begin(self, partition: TopicPartition, now_ms: int) -> RecoverPlan | None:
-        """What a job needs to know of a log that waits; None when it was deleted."""
+        """What a job needs to know of a log that waits; None when it was deleted. Raises ``OSError`` for what
+        passes (``PASSING``)."""
         found = self._founds.get(partition)
         if found is None:
             return None
         log = self._logs[partition]
         if log.topic_id == ZERO_ID:  # there may be a descriptor for it now
-            log.topic_id = known_topic_id(self._volume.disk, log.folder)
+            try:
+                log.topic_id = read_topic_id(self._volume.disk, log.folder)
+            except OSError as error:
+                if error.errno in PASSING:
+                    raise  # without it nothing of what the flush journal tells would count
         told = found.flushed.only((log.topic_id, partition.partition))
         plan = self.busy[partition] = RecoverPlan(
             partition,
@@ -122,22 +128,30 @@ class Recovering:
         return [partition for partition in left if partition in self._founds]
 
     def finish(self, part: LogRecovered, now_ms: int) -> Log | None:
-        """The log that ``part`` tells of, offline when it cannot be used; None when it was deleted."""
+        """The log that ``part`` tells of, offline when it cannot be used; None when it was deleted.
+
+        Raises ``OSError`` for what passes (``PASSING``): the log is among the :meth:`abandoned` then.
+        """
         partition = part.topic_partition
-        plan = self.busy.pop(partition)
-        if self._founds.pop(partition, None) is None:
+        plan = self.busy[partition]
+        if partition not in self._founds:
+            del self.busy[partition]
             return None
-        del self.sizes[partition]
         stand_in = self._logs[partition]
         if part.restored is None:
             assert part.error is not None
+            self._end(partition)
             return fail(stand_in, part.error)
         noted = plan.found.flushed.of((plan.topic_id, partition.partition)).offset
         flushed_offset = max(noted, part.restored.recovery_point)
         log = take_over(stand_in, part.restored, flushed_offset, is_synced=plan.is_synced, now_ms=now_ms)
+        self._end(partition)
         if log.offline is None and plan.is_synced and log.topic_id != ZERO_ID:
             self._volume.journal.note([Fact(log.topic_id, partition.partition, log.flushed_offset)])
         return log
+
+    def _end(self, partition: TopicPartition) -> None:
+        del self.busy[partition], self._founds[partition], self.sizes[partition]
 
     def give_up(self, partition: TopicPartition, reason: str) -> Log:
         """A log whose recovery fails again and again, for no reason that the disk has told: it is offline."""

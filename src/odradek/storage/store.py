@@ -350,7 +350,7 @@ class LogStore:
 
     def recovered(self, part: LogRecovered, now_ms: int) -> Log | None:
         """Take over what a ``recover`` job found: the log, offline when it is damaged; None when it was
-        deleted meanwhile."""
+        deleted meanwhile. Raises what :meth:`Recovering.finish` does."""
         log = self.recovering.finish(part, now_ms)
         if log is not None:
             partition = log.topic_partition

@@ -128,6 +128,30 @@ def lose_the_decision(producer: TransactionalProducer, is_commit: bool) -> None:
     lose_states(producer, end, cut)
 
 
+@pytest.mark.parametrize("name", ["last_end", "producers"])
+def test_while_the_log_that_knows_of_an_end_cannot_be_read_transactions_wait(
+    producer: TransactionalProducer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def refuse(log: Log, *_: object) -> None:
+        raise ApiError(ErrorCode.KAFKA_STORAGE_ERROR, "EMFILE")
+
+    harness = producer.harness
+    start = harness.start
+
+    def start_without_descriptors() -> None:
+        monkeypatch.setattr(Log, name, property(refuse) if name == "producers" else refuse)
+        start()
+        with pytest.raises(ApiError):
+            harness.broker.transactions.runner(producer.transactional_id)
+
+    monkeypatch.setattr(harness, "start", start_without_descriptors)
+    lose_the_decision(producer, True)
+    monkeypatch.undo()
+    assert producer.state == "PrepareCommit"
+    harness.flush()
+    assert producer.state == "CompleteCommit"
+
+
 @pytest.mark.parametrize("is_commit", [True, False])
 def test_an_end_that_only_a_marker_tells_of_is_carried_out(
     producer: TransactionalProducer, is_commit: bool

@@ -1,5 +1,6 @@
 """A broker that serves while logs are still recovered: what clients are told, and how they come online."""
 
+import errno
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from odradek.broker import health
 from odradek.broker.partitions import OFFSETS_TOPIC
-from odradek.broker.recovery import MOST_TRIES, NO_ROOM_MS, TELL_MS, Recovery, RecoveryProgress
+from odradek.broker.recovery import MOST_TRIES, REST_MS, TELL_MS, Recovery, RecoveryProgress
 from odradek.core.errors import ErrorCode
 from odradek.protocol.generated.create_partitions import CreatePartitionsRequest, CreatePartitionsTopic
 from odradek.protocol.generated.delete_records import (
@@ -275,6 +276,34 @@ def test_logs_whose_process_dies_are_tried_again_one_by_one_and_then_given_up(ha
     assert described(harness, "a")[0] == (ErrorCode.KAFKA_STORAGE_ERROR, -1, [harness.broker.node_id])
 
 
+@pytest.mark.parametrize(
+    ("outcome", "told"),
+    [
+        (Outcome(errno.EMFILE), "too many files are open (EMFILE; raise ulimit -n"),
+        (Outcome(errno.ENOMEM), "there is not enough memory"),
+        (Outcome(error=OSError(errno.EAGAIN, "no process")), "too many processes"),
+    ],
+)
+def test_nor_do_others_go_offline_for_what_passes(
+    harness: Harness, caplog: pytest.LogCaptureFixture, outcome: Outcome, told: str
+) -> None:
+    crash(harness)
+    short = DyingJobs()
+    recovery: Recovery = harness.broker.recovery
+    recovery.jobs, recovery.job_logs = short, 10
+    for _ in range(MOST_TRIES + 1):
+        recovery.run()
+        ((_, done),) = short.waiting
+        short.waiting.clear()
+        done(outcome)
+        harness.clock.advance(REST_MS)
+    assert told in caplog.text
+    assert "to recover 2 partitions, it is tried every 5 s: a-0, a-1" in caplog.text
+    queue = recovery.jobs = JobQueue(harness.disk)
+    recover(harness, queue)
+    assert [end_offset(harness, "a", index) for index in range(2)] == [(0, 2), (0, 2)]
+
+
 def test_logs_for_which_there_is_no_room_are_tried_until_there_is(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -286,10 +315,10 @@ def test_logs_for_which_there_is_no_room_are_tried_until_there_is(
         recovery.run()
         ((_, done),) = full.waiting
         full.waiting.clear()
-        done(Outcome())
+        done(Outcome(errno.ENOSPC))
         recovery.run()
         assert full.waiting == []
-        harness.clock.advance(NO_ROOM_MS)
+        harness.clock.advance(REST_MS)
     assert "no room on the disk to recover 2 partitions" in caplog.text
     assert not health.look(harness.broker).offline
     queue = recovery.jobs = JobQueue(harness.disk)

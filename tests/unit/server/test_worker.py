@@ -1,6 +1,7 @@
 """Jobs in real child processes and in threads: results, failures, death, pace, and a quick end."""
 
 import asyncio
+import errno
 import os
 import pickle
 import signal
@@ -117,6 +118,17 @@ def test_a_process_that_dies_is_a_failed_job() -> None:
     error = asyncio.run(one(("die", None))).error
     assert isinstance(error, JobFailedError)
     assert "-9" in str(error)
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.EMFILE, OSError), (errno.ENOENT, JobFailedError)])
+def test_whether_the_want_of_a_process_passes_is_told(
+    monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, "no process")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    assert isinstance(asyncio.run(one(("return", 1))).error, kind)
 
 
 def test_only_urgent_jobs_have_the_brokers_priority() -> None:

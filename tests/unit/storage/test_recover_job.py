@@ -3,6 +3,8 @@
 import errno
 from pathlib import Path
 
+import pytest
+
 from odradek.core.ids import TopicPartition
 from odradek.storage.flush import SYNC_FILE_SYSTEM_FROM
 from odradek.storage.jobs import Unmetered
@@ -78,6 +80,42 @@ def test_a_log_for_which_there_is_no_room_is_not_told_of_and_may_be_tried_again(
     assert plan is not None
     recover_all(disk, [plan], meter)
     assert meter.parts[-1].restored is not None
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_nor_is_one_for_which_there_is_no_descriptor_or_memory(
+    opener: Opener, store: LogStore, number: int
+) -> None:
+    append(make_log(store), b"v")
+    crash(store)
+    disk = FaultyDisk()
+    again = opener(disk, at_once_bytes=0)
+    plan = again.recovering.begin(T0, NOW_MS)
+    assert plan is not None
+    disk.faults = [("pread", number)]
+    meter = Meter()
+    assert recover_all(disk, [plan], meter) == number
+    assert (meter.parts, disk.faults) == ([], [])
+    assert recover_all(disk, [plan], meter) == 0
+    assert meter.parts[-1].restored is not None
+
+
+def test_one_that_could_not_be_opened_to_be_synced_waits_but_one_whose_sync_failed_is_offline(
+    opener: Opener, store: LogStore
+) -> None:
+    append(make_log(store), b"v")
+    crash(store)
+    disk = FaultyDisk()
+    again = opener(disk, at_once_bytes=0)
+    plan = again.recovering.begin(T0, NOW_MS)
+    assert plan is not None
+    disk.faults = [("sync", 0), ("sync_folder", errno.EMFILE)]
+    meter = Meter()
+    assert recover_all(disk, [plan], meter) == errno.EMFILE
+    assert meter.parts == []
+    disk.faults = [("sync", errno.ENOMEM)]
+    assert recover_all(disk, [plan], meter) == 0
+    assert meter.parts[-1].error is not None
 
 
 def many(opener: Opener, store: LogStore, disk: FaultyDisk) -> list[RecoverPlan]:

@@ -5,6 +5,7 @@ import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -18,6 +19,7 @@ from odradek.storage.disk import Bytes
 from odradek.storage.flush_journal import read_facts
 from odradek.storage.jobs import Job, Unmetered, perform
 from odradek.storage.log import Log
+from odradek.storage.recover_job import LogRecovered, recover_all
 from odradek.storage.store import LogStore
 from tests.support.disks import QuickDisk
 
@@ -218,6 +220,45 @@ def test_logs_whose_job_told_nothing_of_them_wait_again(opener: Opener, crashed:
     (log,) = recover(again, T0)
     assert log is not None
     assert log.log_end_offset == 90
+
+
+def test_without_a_descriptor_to_take_it_over_a_log_waits_again(
+    opener: Opener, crashed: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = FaultyDisk()
+    again = opener(disk, at_once_bytes=0)
+    plan = again.recovering.begin(T0, NOW_MS)
+    assert plan is not None
+    parts: list[LogRecovered] = []
+    recover_all(disk, [plan], Unmetered(parts.append))
+
+    def refuse(path: str) -> NoReturn:
+        raise OSError(errno.EMFILE, "EMFILE", path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FaultyDisk, "entries", staticmethod(refuse))
+        with pytest.raises(OSError, match="EMFILE"):
+            again.recovered(parts[0], NOW_MS)
+    assert again.recovering.abandoned([T0]) == [T0]
+    assert again.logs[T0].is_recovering
+    (log,) = recover(again, T0)
+    assert log is not None
+    assert values_of(log) == crashed
+
+
+def test_without_a_descriptor_to_tell_whose_it_is_a_log_waits_too(
+    opener: Opener, crashed: list[bytes]
+) -> None:
+    disk = FaultyDisk()
+    disk.faults = [("read_file partition.metadata", errno.EMFILE)] * 2
+    again = opener(disk, at_once_bytes=0)
+    assert again.logs[T0].topic_id == ZERO_ID
+    disk.faults = [("read_file partition.metadata", errno.EMFILE)]
+    with pytest.raises(OSError, match="EMFILE"):
+        again.recovering.begin(T0, NOW_MS)
+    plan = again.recovering.begin(T0, NOW_MS)
+    assert plan is not None
+    assert plan.found.flushed.facts
 
 
 def test_one_that_fails_for_ever_is_offline(opener: Opener, crashed: list[bytes]) -> None:

@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from odradek.storage.disk import Bytes, Entry, LockHeldError
+from odradek.storage.disk import NO_DESCRIPTOR, Bytes, Entry, LockHeldError
 
 SECTOR = 128
 """Smaller than a real one, so that the small batches of a simulation are torn as often as large ones are."""
@@ -331,8 +331,9 @@ class SimulatedDisk:
         path, file = self._entry(fd)
         try:
             self._call(call, path)
-        except OSError:
-            file.changed.clear()
+        except OSError as error:
+            if error.errno not in NO_DESCRIPTOR:  # which is an open that failed: nothing was synced, or lost
+                file.changed.clear()
             raise
         file.sync()
 
