@@ -57,7 +57,7 @@ _numbers = itertools.count()
 @contextlib.contextmanager
 def prepared(bench: Bench, broker: Broker) -> Iterator[Run]:
     """Each run measures :data:`PASSES` passes, however long a window is to be."""
-    asyncio.run(hasten(broker.port))
+    asyncio.run(configure(broker.port, ResourceType.BROKER, "1", {"log.cleaner.backoff.ms": "0"}))
     with dirty_topic(broker, BATCHES_FOR_NOBODY) as topic:
         os.sync()
         time.sleep(QUIET_S + 1)
@@ -120,23 +120,18 @@ async def fill(port: int, topic_name: str, batches: int) -> None:
             assert not response.responses[0].partition_responses[0].error_code
 
 
-async def hasten(port: int) -> None:
+async def configure(port: int, kind: ResourceType, name: str, configs: dict[str, str | None]) -> None:
     async with Client(f"127.0.0.1:{port}") as client:
-        await alter_configs(client, ResourceType.BROKER, "1", {"log.cleaner.backoff.ms": "0"})
+        await alter_configs(client, kind, name, configs)
 
 
 def megabytes(batches: int) -> float:
     return batches * BATCH_RECORDS * VALUE_BYTES / 1e6
 
 
-async def let_compact(port: int, topic: str) -> None:
-    async with Client(f"127.0.0.1:{port}") as client:
-        await alter_configs(client, ResourceType.TOPIC, topic, {"cleanup.policy": "compact"})
-
-
 def whole_pass(broker: Broker, topic: str) -> tuple[Window, float]:
     """From when its process is there until all is removed, and how many seconds the process took."""
-    asyncio.run(let_compact(broker.port, topic))
+    asyncio.run(configure(broker.port, ResourceType.TOPIC, topic, {"cleanup.policy": "compact"}))
     watch_until(broker, lambda: is_compacting(broker))
     start_ns = time.monotonic_ns()
     watch_until(broker, lambda: not is_compacting(broker))

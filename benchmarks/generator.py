@@ -66,6 +66,18 @@ class Measurement:
         }
 
 
+class Paced(NamedTuple):
+    """A run at a fixed pace: ``rate`` times a second ``produce``, and ``fetch`` follows; ``seconds`` long."""
+
+    produce: Frame
+    fetch: Frame
+    port: int
+    broker_pid: int
+    rate: int
+    warmup_s: float
+    seconds: float
+
+
 class RecordTimes(NamedTuple):
     """Of one record, in nanoseconds of ``time.monotonic_ns``."""
 
@@ -135,43 +147,20 @@ class Generator:
         numbers = [port, connections, depth, warmup_s, seconds, max_bytes, max_requests, broker_pid]
         return self._run(["load", str(plan_path), *map(str, numbers)], warmup_s + seconds)
 
-    def latency(
-        self,
-        produce: Frame,
-        fetch: Frame,
-        *,
-        port: int,
-        broker_pid: int,
-        rate: int,
-        warmup_s: float,
-        seconds: float,
-    ) -> Measurement:
-        """`rate` produce requests a second, and how long each record takes until a consumer has it."""
-        plan_path = self._write([produce, fetch])
-        numbers = [port, rate, warmup_s, seconds, broker_pid]
-        return self._run(["latency", str(plan_path), *map(str, numbers)], warmup_s + seconds)
+    def latency(self, paced: Paced) -> Measurement:
+        """How long each record takes until a consumer has it."""
+        return self._run(self._latency_arguments(paced), paced.warmup_s + paced.seconds)
 
     @contextlib.contextmanager
-    def latency_times(
-        self,
-        produce: Frame,
-        fetch: Frame,
-        *,
-        port: int,
-        broker_pid: int,
-        rate: int,
-        warmup_s: float,
-        longest_s: float,
-    ) -> Iterator[tuple[list[RecordTimes], list[Measurement]]]:
-        """The same in the background, as long as the context lasts, ``longest_s`` at most.
+    def latency_times(self, paced: Paced) -> Iterator[tuple[list[RecordTimes], list[Measurement]]]:
+        """The same in the background, as long as the context lasts, ``paced.seconds`` at most.
 
         Both lists are empty until it ends: then every record's times are there, and what was measured in all.
         """
         times: list[RecordTimes] = []
         measured: list[Measurement] = []
-        plan_path, times_path = self._write([produce, fetch]), self.scratch / "times"
-        numbers = [port, rate, warmup_s, longest_s, broker_pid]
-        process = self._start(["latency", str(plan_path), *map(str, numbers), str(times_path)])
+        times_path = self.scratch / "times"
+        process = self._start([*self._latency_arguments(paced), str(times_path)])
         try:
             yield times, measured
             process.terminate()
@@ -194,6 +183,11 @@ class Generator:
         path = self.scratch / "plan"
         path.write_bytes(plan(frames))
         return path
+
+    def _latency_arguments(self, paced: Paced) -> list[str]:
+        plan_path = self._write([paced.produce, paced.fetch])
+        numbers = [paced.port, paced.rate, paced.warmup_s, paced.seconds, paced.broker_pid]
+        return ["latency", str(plan_path), *map(str, numbers)]
 
     def _run(self, arguments: list[str], seconds: float, program: str = "generator") -> Measurement:
         process = self._start(arguments, program)

@@ -22,7 +22,7 @@ from benchmarks.cases import (
 from benchmarks.clients import CLIENTS, Job
 from benchmarks.coordinator_frames import GROUP, TRANSACTION
 from benchmarks.frames import Frame
-from benchmarks.generator import Generator, Measurement, RecordTimes
+from benchmarks.generator import Generator, Measurement, Paced, RecordTimes
 
 Metrics = dict[str, float]
 Run = Callable[[float], Metrics]
@@ -80,12 +80,26 @@ class Bench:
 
     def latency(self, case: LatencyCase, broker: Broker, seconds: float) -> Metrics:
         """Records at a fixed pace, timed until the consumer has them."""
-        return self._paced(case.name, case.rate, 100, case.odradek_topic, broker, seconds)
+        with self._paced(case.name, case.rate, 100, case.odradek_topic, broker, seconds) as paced:
+            return self.generator.latency(paced).metrics
 
     def paced(self, broker: Broker, record_bytes: int, seconds: float) -> Metrics:
         """The same with a thousand records a second, as what something else goes on beside."""
-        return self._paced("paced", PACED_RATE, record_bytes, (), broker, seconds)
+        with self._paced("paced", PACED_RATE, record_bytes, (), broker, seconds) as paced:
+            return self.generator.latency(paced).metrics
 
+    @contextlib.contextmanager
+    def paced_times(
+        self, broker: Broker, record_bytes: int, longest_s: float
+    ) -> Iterator[tuple[list[RecordTimes], list[Measurement]]]:
+        """The same in the background, record by record: see :meth:`Generator.latency_times`."""
+        with (
+            self._paced("paced", PACED_RATE, record_bytes, (), broker, longest_s) as paced,
+            self.generator.latency_times(paced) as measured,
+        ):
+            yield measured
+
+    @contextlib.contextmanager
     def _paced(
         self,
         label: str,
@@ -94,10 +108,10 @@ class Bench:
         configs: tuple[tuple[str, str], ...],
         broker: Broker,
         seconds: float,
-    ) -> Metrics:
+    ) -> Iterator[Paced]:
         with self._topic(label, 1, configs, broker, is_small=True) as topic:
             batch, _ = frames.record_batch(record_bytes, record_bytes, _now_ms())
-            return self.generator.latency(
+            yield Paced(
                 frames.produce(topic, [0], batch, acks=1),
                 frames.fetch(topic, 0, 1 << 20),
                 port=broker.port,
@@ -105,25 +119,7 @@ class Bench:
                 rate=rate,
                 warmup_s=RAMP_S,
                 seconds=seconds,
-            ).metrics
-
-    @contextlib.contextmanager
-    def paced_times(
-        self, broker: Broker, record_bytes: int, longest_s: float
-    ) -> Iterator[tuple[list[RecordTimes], list[Measurement]]]:
-        """The same in the background, record by record: see :meth:`Generator.latency_times`."""
-        with self._topic("paced", 1, (), broker, is_small=True) as topic:
-            batch, _ = frames.record_batch(record_bytes, record_bytes, _now_ms())
-            with self.generator.latency_times(
-                frames.produce(topic, [0], batch, acks=1),
-                frames.fetch(topic, 0, 1 << 20),
-                port=broker.port,
-                broker_pid=broker.pid,
-                rate=PACED_RATE,
-                warmup_s=RAMP_S,
-                longest_s=longest_s,
-            ) as measured:
-                yield measured
+            )
 
     def client(self, case: ClientCase, broker: Broker) -> Metrics:
         """One run of a real client; a consumer's topic is filled by the Java producer first."""
