@@ -52,7 +52,7 @@ class DiskRoom:
         self._config = config
         self._looked_ms = -1
         self._usable = 0
-        self._uncounted_bytes = 0
+        self._allowance_bytes = 0
         """What producers may still write before the file system is asked again, while it is tight."""
         self._warned_ms: int | None = None
         self._looks_soon = False
@@ -66,7 +66,7 @@ class DiskRoom:
             return
         headroom = headroom_of(total, self._config.odradek_disk_headroom_bytes)
         self._measure(now_ms, usable)
-        room = self._uncounted_bytes = usable - headroom
+        room = self._allowance_bytes = usable - headroom
         self._set_full(usable, headroom)
         self.throttle_ms = 0 if self.is_full else self._throttle_ms(room, headroom)
         self._warn(now_ms, room, headroom)
@@ -130,10 +130,10 @@ class DiskRoom:
 
     def takes(self, request: "ProduceRequest") -> bool:
         """Whether there is room for it, or was before it: the headroom lasts for the last one, too."""
-        self._uncounted_bytes -= sum(
+        self._allowance_bytes -= sum(
             len(data.records) for topic in request.topic_data for data in topic.partition_data if data.records
         )
-        if self._uncounted_bytes < 0:
+        if self._allowance_bytes < 0:
             self.look()
         return not self.is_full
 

@@ -22,16 +22,22 @@ def test_what_is_told(tmp_path: Path) -> None:
     assert [(topic.topic, topic.partitions) for topic in found.topics] == [("t", [0, 1])]
 
 
-def test_no_crash_takes_back_what_is_told(tmp_path: Path) -> None:
+def one_has_ended(tmp_path: Path) -> TransactionalProducer:
+    """That it is complete is known, and waits for another record to be written with."""
     harness = Harness(tmp_path, transaction_state_log_num_partitions="1")
     create_topic(harness)
     producer = TransactionalProducer(harness)
     producer.init()
     producer.produce(0)
     producer.end()
+    return producer
+
+
+def test_no_crash_takes_back_what_is_told(tmp_path: Path) -> None:
+    harness = one_has_ended(tmp_path).harness
     request = DescribeTransactionsRequest(transactional_ids=["x"])
     pending = harness.send(request)
-    assert not pending.is_answered, "that it is complete waits for another record to be written with"
+    assert not pending.is_answered
     harness.flush()
     (before,) = pending.response().transaction_states
     harness.broker.close(is_clean=False)
@@ -42,14 +48,9 @@ def test_no_crash_takes_back_what_is_told(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_made_durable_is_not_told(tmp_path: Path) -> None:
-    harness = Harness(tmp_path, transaction_state_log_num_partitions="1")
-    create_topic(harness)
-    producer = TransactionalProducer(harness)
-    producer.init()
-    producer.produce(0)
-    producer.end()
-    described = harness.send(DescribeTransactionsRequest(transactional_ids=["x"]))
-    listed = harness.send(ListTransactionsRequest())
+    producer = one_has_ended(tmp_path)
+    described = producer.harness.send(DescribeTransactionsRequest(transactional_ids=["x"]))
+    listed = producer.harness.send(ListTransactionsRequest())
     producer.flush_all_but_states()
     (found,) = described.response().transaction_states
     assert found.error_code == listed.response().error_code == ErrorCode.NOT_COORDINATOR

@@ -279,12 +279,13 @@ def test_logs_whose_process_dies_are_tried_again_one_by_one_and_then_given_up(ha
 @pytest.mark.parametrize(
     ("outcome", "told"),
     [
+        (Outcome(errno.ENOSPC), "there is no room on the disk"),
         (Outcome(errno.EMFILE), "too many files are open (EMFILE; raise ulimit -n"),
         (Outcome(errno.ENOMEM), "there is not enough memory"),
         (Outcome(error=OSError(errno.EAGAIN, "no process")), "too many processes"),
     ],
 )
-def test_nor_do_others_go_offline_for_what_passes(
+def test_logs_for_which_something_is_lacking_are_tried_until_it_is_there(
     harness: Harness, caplog: pytest.LogCaptureFixture, outcome: Outcome, told: str
 ) -> None:
     crash(harness)
@@ -296,30 +297,11 @@ def test_nor_do_others_go_offline_for_what_passes(
         ((_, done),) = short.waiting
         short.waiting.clear()
         done(outcome)
+        recovery.run()
+        assert short.waiting == []
         harness.clock.advance(REST_MS)
     assert told in caplog.text
     assert "to recover 2 partitions, it is tried every 5 s: a-0, a-1" in caplog.text
-    queue = recovery.jobs = JobQueue(harness.disk)
-    recover(harness, queue)
-    assert [end_offset(harness, "a", index) for index in range(2)] == [(0, 2), (0, 2)]
-
-
-def test_logs_for_which_there_is_no_room_are_tried_until_there_is(
-    harness: Harness, caplog: pytest.LogCaptureFixture
-) -> None:
-    crash(harness)
-    full = DyingJobs()
-    recovery: Recovery = harness.broker.recovery
-    recovery.jobs, recovery.job_logs = full, 10
-    for _ in range(MOST_TRIES + 1):
-        recovery.run()
-        ((_, done),) = full.waiting
-        full.waiting.clear()
-        done(Outcome(errno.ENOSPC))
-        recovery.run()
-        assert full.waiting == []
-        harness.clock.advance(REST_MS)
-    assert "no room on the disk to recover 2 partitions" in caplog.text
     assert not health.look(harness.broker).offline
     queue = recovery.jobs = JobQueue(harness.disk)
     recover(harness, queue)

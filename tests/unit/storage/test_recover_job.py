@@ -47,13 +47,17 @@ def test_every_byte_is_counted_and_everything_synced(opener: Opener, store: LogS
     assert disk.calls.count("sync_folder") == 2
 
 
-def test_a_disk_that_fails_is_told_of_and_nothing_is_raised(opener: Opener, store: LogStore) -> None:
+def one_crashed(opener: Opener, store: LogStore, disk: FaultyDisk) -> RecoverPlan:
     append(make_log(store), b"v")
     crash(store)
-    disk = FaultyDisk()
-    again = opener(disk, at_once_bytes=0)
-    plan = again.recovering.begin(T0, NOW_MS)
+    plan = opener(disk, at_once_bytes=0).recovering.begin(T0, NOW_MS)
     assert plan is not None
+    return plan
+
+
+def test_a_disk_that_fails_is_told_of_and_nothing_is_raised(opener: Opener, store: LogStore) -> None:
+    disk = FaultyDisk()
+    plan = one_crashed(opener, store, disk)
     disk.faults = [("sync", errno.EIO)]
     meter = Meter()
     recover_all(disk, [plan], meter)
@@ -86,12 +90,8 @@ def test_a_log_for_which_there_is_no_room_is_not_told_of_and_may_be_tried_again(
 def test_nor_is_one_for_which_there_is_no_descriptor_or_memory(
     opener: Opener, store: LogStore, number: int
 ) -> None:
-    append(make_log(store), b"v")
-    crash(store)
     disk = FaultyDisk()
-    again = opener(disk, at_once_bytes=0)
-    plan = again.recovering.begin(T0, NOW_MS)
-    assert plan is not None
+    plan = one_crashed(opener, store, disk)
     disk.faults = [("pread", number)]
     meter = Meter()
     assert recover_all(disk, [plan], meter) == number
@@ -103,12 +103,8 @@ def test_nor_is_one_for_which_there_is_no_descriptor_or_memory(
 def test_one_that_could_not_be_opened_to_be_synced_waits_but_one_whose_sync_failed_is_offline(
     opener: Opener, store: LogStore
 ) -> None:
-    append(make_log(store), b"v")
-    crash(store)
     disk = FaultyDisk()
-    again = opener(disk, at_once_bytes=0)
-    plan = again.recovering.begin(T0, NOW_MS)
-    assert plan is not None
+    plan = one_crashed(opener, store, disk)
     disk.faults = [("sync", 0), ("sync_folder", errno.EMFILE)]
     meter = Meter()
     assert recover_all(disk, [plan], meter) == errno.EMFILE
