@@ -23,6 +23,8 @@ from odradek.storage.verify import Flaw, Part, Unflushed, VerifyPlan, verify
 
 Json = dict[str, Any]
 
+TRIES = 3
+"""So often a partition is looked at whose files go while it is."""
 _OUTCOMES = {
     "": "damaged: the broker takes this partition offline",
     "rebuilt": "can be made anew from the log",
@@ -127,8 +129,7 @@ def _verify_partition(
     disk: Disk, folder: Path, flushed: Flushed | None, only: Path | None = None, *, repairs: bool = False
 ) -> Iterator[Json]:
     """One partition's files, or the ``only`` one asked for; what can be made anew is, with ``repairs``."""
-    plan = _plan(disk, folder, flushed, repairs)
-    for flaw in verify(disk, plan, Unmetered()):
+    for flaw in _settled_flaws(disk, folder, flushed, repairs):
         if only is not None and Path(flaw.path).name != only.name:
             continue
         outcome = _OUTCOMES[flaw.remedy]
@@ -142,6 +143,30 @@ def _verify_partition(
             disk.remove(flaw.path)
             outcome = "removed: it was not needed"
         yield _finding(flaw, outcome)
+
+
+def _settled_flaws(disk: Disk, folder: Path, flushed: Flushed | None, repairs: bool) -> list[Flaw]:
+    """What is wrong with a partition, and not only because a broker that runs has removed or replaced files
+    of it meanwhile (retention, compaction, a topic that was deleted): then it is looked at once more."""
+    for tries_left in reversed(range(TRIES)):
+        try:
+            before = _inodes(folder)
+            flaws = verify(disk, _plan(disk, folder, flushed, repairs), Unmetered())
+            after = _inodes(folder)
+        except FileNotFoundError:
+            if not folder.exists():
+                return []
+            continue
+        moved = {name for name, inode in before.items() if after.get(name) != inode}
+        if not flaws or not moved or repairs:
+            return flaws
+        if not tries_left:
+            return [flaw for flaw in flaws if Path(flaw.path).name not in moved]
+    raise NothingToCheckError(f"{folder} changes too quickly to be checked")
+
+
+def _inodes(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_ino for path in folder.iterdir()}
 
 
 def _plan(disk: Disk, folder: Path, flushed: Flushed | None, repairs: bool) -> VerifyPlan:
@@ -171,7 +196,10 @@ def _finding(flaw: Flaw, outcome: str) -> Json:
 
 
 def _verify_small_file(path: Path) -> Iterator[Json]:
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return  # a broker that runs has removed it
     if path.name in _JOURNALS:
         if content.strip(b"\0") and not decode_facts(content).facts:
             yield _finding(Flaw(str(path), 0, "no frame is whole"), _OUTCOMES["rewrite"])
@@ -185,15 +213,18 @@ def _verify_small_file(path: Path) -> Iterator[Json]:
 
 def _verify_metadata_file(path: Path) -> Iterator[Json]:
     """A log or a snapshot of the metadata."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return  # a broker that runs has put a snapshot in its place
     if path.suffix == ".snapshot":
         try:
-            decode_metadata_snapshot(path.read_bytes())
+            decode_metadata_snapshot(content)
         except OdradekError as error:
             yield _finding(Flaw(str(path), 0, str(error)), _NO_START)
     elif path.suffix == ".log":
         durable = path.parent / DURABLE
         noted_index = decode_durable(durable.read_bytes()) if durable.exists() else 0
-        content = path.read_bytes()
         position, last_index = 0, int(path.stem) - 1
         while position < len(content):
             try:

@@ -223,7 +223,11 @@ class _Verification:
             self._found(segment.path(), segment.size, reason)
             return False
         if not part.is_active:
-            self._check_indexes(segment)
+            try:
+                self._check_indexes(segment)
+            except DamageError as error:
+                self._found(error.path, error.position, error.reason)
+                return False
             self._check_transactions(segment, aborted)
         return True
 

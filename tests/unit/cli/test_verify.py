@@ -2,10 +2,13 @@
 
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from odradek.cli import verify as verify_module
 from odradek.cluster.file_store import FileMetadataStore
 from odradek.core.errors import ApiError
 from odradek.core.ids import TopicPartition, new_id
@@ -16,6 +19,7 @@ from odradek.storage.config import LogConfig
 from odradek.storage.disk import SystemDisk
 from odradek.storage.flush_journal import ASIDE
 from odradek.storage.log import Log
+from odradek.storage.segment_file import SegmentFile
 from odradek.storage.store import LogStore
 from odradek.testing.clock import FakeClock
 from tests.unit.cli.conftest import Run
@@ -90,6 +94,65 @@ def test_all_that_can_be_asked_about_is_well(run_offline: Run, data: Path) -> No
             assert run_offline("log", "verify", path, "-o", "json").json == []
     assert "nothing that could be checked" in run_offline("log", "verify", data / ".lock", code=2).err
     assert "neither" in run_offline("log", "verify", data.parent, code=2).err
+
+
+def retain(folder: Path) -> None:
+    """As a broker's retention does: out of the way first, then cut shorter, then gone."""
+    for path in sorted(folder.glob("00000000000000000000.*")):
+        path.rename(f"{path}.deleted")
+        os.truncate(f"{path}.deleted", 10)
+    (folder / "leader-epoch-checkpoint.tmp").write_bytes(b"0\n1\n0 20\n")
+    (folder / "leader-epoch-checkpoint.tmp").rename(folder / "leader-epoch-checkpoint")
+
+
+def delete_index(folder: Path) -> None:
+    (folder / "00000000000000000000.index").unlink()
+
+
+def delete_topic(folder: Path) -> None:
+    folder.rename(f"{folder}.0000-delete")
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "is_well"),
+    [
+        (retain, "read", True),
+        (delete_topic, "read", True),
+        (retain, "start", True),
+        (delete_topic, "start", True),
+        (delete_index, "read", False),
+    ],
+)
+def test_what_a_broker_removes_meanwhile_is_no_damage(
+    run_offline: Run,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path], None],
+    place: str,
+    is_well: bool,
+) -> None:
+    folder = data / "t-0"
+    read, verify = SegmentFile.read, verify_module.verify
+    changes = [change]
+
+    def reading(segment: SegmentFile, position: int, length: int) -> bytes:
+        segment.open()
+        if changes:
+            changes.pop()(folder)
+        return read(segment, position, length)
+
+    def starting(*arguments: Any) -> Any:
+        if changes:
+            changes.pop()(folder)
+        return verify(*arguments)
+
+    if place == "read":
+        monkeypatch.setattr(SegmentFile, "read", reading)
+    else:
+        monkeypatch.setattr(verify_module, "verify", starting)
+    found = run_offline("log", "verify", data, "-o", "json", code=not is_well).json
+    assert not changes
+    assert (found == []) == is_well
 
 
 @pytest.mark.parametrize("suffix", [".index", ".timeindex"])
