@@ -111,6 +111,7 @@ class Broker:
         self._client_ids: dict[bytes, str] = {}
         self._configs = self.image.configs
         store.volume.on_offline = self._log_went_offline
+        store.are_ends_known = self._are_ends_known
         self.topics.apply(self.image)
         self.quotas.apply(self.image)
         if OFFSETS_TOPIC in self.topics.by_name:
@@ -418,6 +419,12 @@ class Broker:
         if not self.store.recovering.sizes and TRANSACTIONS_TOPIC in self.topics.by_name:
             self.transactions.start()
 
+    def _are_ends_known(self) -> bool:
+        """Whether nothing that a crash has left is still to be held against a transaction."""
+        if self.store.was_clean or TRANSACTIONS_TOPIC not in self.topics.by_name:
+            return True
+        return self.transactions.is_settled
+
     def housekeep(self) -> list[Chore]:
         """Called about once a second; returns what should run in some thread."""
         if self.store.volume.dirty or self.store.volume.timed:
@@ -431,8 +438,7 @@ class Broker:
     def close(self, *, is_clean: bool = True) -> None:
         """Everything durable, the folder marked as cleanly closed, unless ``is_clean`` is false: then files
         are only let go of, and the next start recovers. A flush in flight must be finished."""
-        if not self.store.was_clean and TRANSACTIONS_TOPIC in self.topics.by_name:
-            is_clean = is_clean and self.transactions.is_settled
+        is_clean = is_clean and self._are_ends_known()
         try:
             self.metadata.close()
         finally:

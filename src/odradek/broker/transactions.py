@@ -178,8 +178,7 @@ class Transactions(Shards[TransactionRunner]):
         next start must look for it again, however this broker ends."""
         topic = self._broker.topics.by_name.get(TRANSACTIONS_TOPIC)
         return all(
-            partition.index in self.looked_at
-            or partition.log.log_start_offset == partition.log.log_end_offset
+            partition.index in self.looked_at or _holds_nothing(partition)
             for partition in (topic.partitions if topic is not None else ())
         )
 
@@ -306,6 +305,11 @@ class Transactions(Shards[TransactionRunner]):
     def _forget_expired(self) -> None:
         for runner in self.ready_runners():
             runner.perform(runner.shard.expire(runner.now()))
+
+
+def _holds_nothing(partition: Partition) -> bool:
+    held = partition.log
+    return held.offline is None and held.log_start_offset == held.log_end_offset
 
 
 def _check_offline(partition: Partition, error: ApiError) -> None:

@@ -211,9 +211,11 @@ class LogState:
         if unflushed >= config.flush_messages or config.flush_ms != UNLIMITED:
             self.request_flush()
 
-    def expire_producers(self, now_ms: int, expiration_ms: int) -> int:
+    def expire_producers(self, now_ms: int, expiration_ms: int, *, keeps_ended: bool) -> int:
         """See :meth:`Producers.expire`; what is not in memory stays as it is."""
-        return 0 if self._producers is None else self._producers.expire(now_ms, expiration_ms)
+        if self._producers is None:
+            return 0
+        return self._producers.expire(now_ms, expiration_ms, keeps_ended=keeps_ended)
 
     @property
     def snapshots(self) -> list[int]:

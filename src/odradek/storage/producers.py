@@ -316,15 +316,17 @@ class Producers:
             if producer.transaction_start != NO_TRANSACTION:
                 self.open[producer.transaction_start] = producer.producer_id
 
-    def expire(self, now_ms: int, expiration_ms: int) -> int:
+    def expire(self, now_ms: int, expiration_ms: int, *, keeps_ended: bool = False) -> int:
         """Forget producers without an open transaction that are quiet for ``expiration_ms``; how many went.
 
-        Unlike Kafka, a producer that wrote lately stays even when its records carry old timestamps.
+        With ``keeps_ended`` those stay of which only an end is known (:meth:`ended_ones`). Unlike Kafka, a
+        producer that wrote lately stays even when its records carry old timestamps.
         """
         expired = [
             producer.producer_id
             for producer in self.by_id.values()
             if producer.transaction_start == NO_TRANSACTION
+            and (producer.batches or not keeps_ended)
             and now_ms - max(producer.last_timestamp, producer.seen_ms) >= expiration_ms
         ]
         for producer_id in expired:

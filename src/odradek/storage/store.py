@@ -50,6 +50,7 @@ class LogStore:
         "_garbage",
         "_lock",
         "_stale",
+        "are_ends_known",
         "broker_epoch",
         "cleaner_points",
         "cluster_id",
@@ -78,6 +79,9 @@ class LogStore:
         self.recovering = Recovering(volume, self.logs)
         """The logs that are still to be recovered, if :meth:`open` has left any."""
         self.broker_epoch = self.previous_broker_epoch = -1
+        self.are_ends_known: Callable[[], bool] = lambda: True
+        """Whether coordinators know of all ends of transactions that the logs know of. While they do not, the
+        marker that a crash left may be all that tells of one."""
         self._lock = lock
         self._garbage: list[tuple[int, Garbage]] = []
         """(when it may go, monotonic; what)"""
@@ -112,10 +116,12 @@ class LogStore:
         folder = folder.rstrip("/") or "/"
         lock = take_folder(disk, folder)
         store = cls(folder, Volume(disk, folder, randomness, lock), lock)
+        started_ms = clock.monotonic_ms()
         try:
             identity = load_identity(disk, folder, randomness, node_id, cluster_id)
             store.node_id, store.cluster_id, store.directory_id = identity
             store._load_logs(clock.now_ms(), config_of or (lambda _: LogConfig()), progress, at_once_bytes)
+            store._tell_of_recovery(clock.monotonic_ms() - started_ms)
         except BaseException:
             disk.close(lock)
             raise
@@ -178,6 +184,18 @@ class LogStore:
             self._sync_recovered()
             self.volume.write_recovery_points()
         self.volume.journal.start(self._facts_to_keep(flushed), flushed)
+
+    def _tell_of_recovery(self, took_ms: int) -> None:
+        if self.was_clean or not self.logs or self.recovering.is_needed:  # that tells of itself
+            return
+        read = [
+            sum(part.size for part in each.segments if not part.unchecked_to) for each in self.logs.values()
+        ]
+        log.info(
+            "recovery: the last stop was not clean; %d of %d partitions had something to check, %.1f MB, and"
+            " it took %.2f s",
+            *(sum(map(bool, read)), len(read), sum(read) / 1e6, took_ms / 1_000),
+        )
 
     def _may_be_clean_to(self, log: Log, offset: int) -> bool:
         return log.is_recovering or offset <= log.log_end_offset
@@ -335,12 +353,11 @@ class LogStore:
         return log.delete_segments_before(plan.delete_before)
 
     def expire_producers(self, now_ms: int) -> int:
-        """Forget producers quiet for ``producer.id.expiration.ms``, in logs where any are in memory; not
-        while others are recovered: the marker that ended one may be all that is left of an end."""
-        if self.recovering.sizes:
-            return 0
-        expiration_ms = self.volume.producer_expiration_ms
-        return sum(log.expire_producers(now_ms, expiration_ms) for log in self.logs.values())
+        """Forget producers quiet for ``producer.id.expiration.ms``, in logs where any are in memory."""
+        expiration_ms, keeps_ended = self.volume.producer_expiration_ms, not self.are_ends_known()
+        return sum(
+            log.expire_producers(now_ms, expiration_ms, keeps_ended=keeps_ended) for log in self.logs.values()
+        )
 
     def set_tight(self, is_tight: bool) -> None:
         """Whether batches are to be looked at one by one, for want of room."""

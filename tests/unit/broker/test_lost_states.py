@@ -143,6 +143,8 @@ def test_while_the_log_that_knows_of_an_end_cannot_be_read_transactions_wait(
         start()
         with pytest.raises(ApiError):
             harness.broker.transactions.runner(producer.transactional_id)
+        # which may last, and the broker may have been down for longer than producers are remembered
+        harness.broker.store.expire_producers(harness.clock.now_ms() + 2 * DAY_MS)
 
     monkeypatch.setattr(harness, "start", start_without_descriptors)
     lose_the_decision(producer, True)
@@ -190,6 +192,7 @@ def test_a_marker_is_not_forgotten_while_other_logs_are_recovered(producer: Tran
     recovery.jobs, recovery.job_logs = jobs, 1
     harness.advance(0)
     recovery.run()
+    store.expire_producers(harness.clock.now_ms() + 2 * DAY_MS)
     while jobs:
         jobs.run_next()
         if jobs:

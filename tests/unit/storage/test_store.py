@@ -9,6 +9,7 @@ import pytest
 
 from odradek.core.errors import DamageError
 from odradek.core.ids import TopicPartition, id_text
+from odradek.storage.config import LogConfig
 from odradek.storage.log import Log
 from odradek.storage.store import LogStore
 from tests.support.disks import QuickDisk
@@ -48,6 +49,28 @@ def test_after_a_crash_everything_in_the_files_is_there_and_flushed(opener: Open
     assert (log.log_end_offset, log.high_watermark, log.flushed_offset) == (100, 100, 100)
     assert len(values_of(log)) == 100
     assert log.topic_id
+
+
+def test_a_start_tells_of_what_it_had_to_check(
+    opener: Opener, store: LogStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    large = LogConfig()
+    append(make_log(store, large), bytes(300_000))
+    make_log(store, large, TopicPartition("empty", 0))
+    stop(store)
+    again = opener(config=large)
+    assert "recovery" not in caplog.text
+    append(again.logs[T0], bytes(700_000))
+    crash(again)
+    again = opener()
+    (told,) = [record.getMessage() for record in caplog.records if "recovery" in record.getMessage()]
+    assert told.startswith(
+        "recovery: the last stop was not clean; 1 of 2 partitions had something to check, 1.0 MB"
+    )
+    crash(again)
+    opener(at_once_bytes=0)
+    assert caplog.text.count("recovery") == 1, "what goes on in the background tells of itself"
 
 
 def test_leader_epochs_that_only_the_log_knew_are_kept(opener: Opener, store: LogStore) -> None:
