@@ -79,6 +79,8 @@ class Recovery:
         self._count, self._total = len(sizes), sum(sizes.values())
         self._failures: dict[TopicPartition, int] = {}
         self._resting: list[TopicPartition] = []
+        self._lacks: dict[TopicPartition, int] = {}
+        """The error number for want of which a log waits, as it was told."""
         self._rested_ms = 0
         self._running: list[_Running] = []
         self._started_ms: int | None = None
@@ -189,10 +191,13 @@ class Recovery:
             self._submit(self.jobs)
 
     def _rest(self, partitions: list[TopicPartition], number: int) -> None:
-        log.warning(
-            "recovery: %s to recover %d partitions, it is tried every %d s: %s",
-            *(_lacking(number), len(partitions), REST_MS // 1_000, ", ".join(map(str, partitions[:10]))),
-        )
+        untold = [partition for partition in partitions if self._lacks.get(partition) != number]
+        if untold:
+            self._lacks.update(dict.fromkeys(untold, number))
+            log.warning(
+                "recovery: %s to recover %d partitions, it is tried every %d s: %s",
+                *(_lacking(number), len(untold), REST_MS // 1_000, ", ".join(map(str, untold[:10]))),
+            )
         self._resting += partitions
         self._rested_ms = self._clock.monotonic_ms() + REST_MS
 
@@ -212,4 +217,4 @@ def _lacking(number: int) -> str:
         return "there is no room on the disk"
     if number in NO_DESCRIPTOR:
         return f"too many files are open ({errno.errorcode[number]}; raise ulimit -n, or fs.file-max)"
-    return f"there is not enough memory, or there are too many processes ({os.strerror(number)})"
+    return f"there is not enough memory, or there are too many processes or threads ({os.strerror(number)})"

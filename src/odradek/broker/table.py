@@ -15,6 +15,7 @@ from odradek.protocol.headers import request_header_version, response_header_ver
 
 PRODUCE = 0
 FETCH = 1
+OFFSET_COMMIT = 8
 API_VERSIONS = 18
 
 HANDLERS: dict[int, str] = {
@@ -74,6 +75,11 @@ REPEATED: dict[int, str] = {
 
 GATHERED = frozenset({8})
 """API keys whose requests may be handled while others wait to be written (:mod:`odradek.broker.gathered`)."""
+
+
+WRITING = frozenset({PRODUCE, 22, 24, 25, 26, 28})
+"""API keys that clients write records and transactions with; OffsetCommit is not among them, as consumers
+commit every few seconds though nothing is there."""
 
 
 class Api:
@@ -141,6 +147,11 @@ class Api:
         self._around = around
         if self.is_loaded:
             self.load()
+
+
+def writes(table: "dict[int, Api]") -> int:
+    """How many requests with which clients write have come so far."""
+    return sum(table[key].requests for key in WRITING)
 
 
 def build() -> dict[int, Api]:

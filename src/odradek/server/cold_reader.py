@@ -39,7 +39,10 @@ class ColdReader:
 
         for index, wanted in enumerate(ranges):
             self._streams.want(wanted, partial(self._in_loop, told, index))
-            self._threads.submit(self._read)
+            try:
+                self._threads.submit(self._read)
+            except RuntimeError:  # no thread can be started, and nobody else may be there who reads it
+                self._read()
 
     def stop(self) -> None:
         """Forgets what waits; nobody is called back any more."""

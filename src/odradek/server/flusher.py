@@ -33,10 +33,9 @@ class Flusher:
         self._queue.put(flush)
 
     def stop(self) -> None:
-        """Returns once everything submitted has run."""
+        """Returns once everything submitted has run. Does no harm twice; ``turns`` are left to close."""
         self._queue.put(None)
         self._thread.join()
-        self.turns.close()
 
     def _run(self) -> None:
         while (flush := self._queue.get()) is not None:

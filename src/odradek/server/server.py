@@ -17,7 +17,7 @@ from socket import gaierror
 
 from odradek.broker.broker import Broker, Flush
 from odradek.broker.maintenance import Chore
-from odradek.broker.table import PRODUCE
+from odradek.broker.table import OFFSET_COMMIT, writes
 from odradek.core.clock import Clock
 from odradek.core.config.listeners import Listener
 from odradek.core.errors import StartupError
@@ -30,6 +30,7 @@ from odradek.server.limits import ConnectionLimits
 from odradek.server.memory import RequestMemory
 from odradek.server.riders import PROMPT_S, Riders
 from odradek.server.worker import Worker
+from odradek.storage.pacing import IDLE_COMMITS
 
 log = logging.getLogger("odradek.server")
 
@@ -72,8 +73,9 @@ class Server:
         self.flush_seconds = self._flusher.seconds
         self.loop_delay_seconds = Histogram()
         self._housekeeping_due_s = 0.0
-        self._produced = 0
+        self._written = self._committed = 0
         """Requests as of the last housekeeping."""
+        self._lacks_threads = False
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         unlimited = limit == resource.RLIM_INFINITY
         highest = 1 << 31 if unlimited else limit - min(SPARE_DESCRIPTORS, limit // 4)
@@ -316,19 +318,34 @@ class Server:
                     connection.close(f"idle for longer than connections.max.idle.ms={limit_ms}")
         try:
             for chore in self.broker.housekeep():
-                self._loop.run_in_executor(None, _attempt, chore)
+                self._in_thread(_attempt, chore)
             self._tell_children()
         except Exception:
             log.exception("housekeeping failed, it goes on in a second")
         self.settle()
 
+    def _in_thread(self, work: Callable[..., None], *arguments: object) -> asyncio.Future[None] | None:
+        """None when no thread can be started: the executor does it then as soon as one can be."""
+        try:
+            future = self._loop.run_in_executor(None, work, *arguments)
+        except RuntimeError as error:
+            if not self._lacks_threads:
+                self._lacks_threads = True
+                log.warning(
+                    "%s: there are too many of them, or too many processes; what tidies up waits", error
+                )
+            return None
+        self._lacks_threads = False
+        return future
+
     def _tell_children(self) -> None:
         """How gently they are to work. Flushes do not tell of clients: some are for what they do."""
         self.turns.show_urgency(self.broker.cleaner.urgency)
-        produced = self.broker.apis[PRODUCE].requests
-        if produced != self._produced:
-            self._produced = produced
+        apis = self.broker.apis
+        written, committed = writes(apis), apis[OFFSET_COMMIT].requests
+        if written != self._written or committed > self._committed + IDLE_COMMITS:
             self.turns.show_written()
+        self._written, self._committed = written, committed
 
     async def stop(self, *, is_abrupt: bool = False) -> None:
         """Closes listeners and connections and flushes what was appended; the broker can then be closed.
@@ -346,9 +363,13 @@ class Server:
         for handle in (self._timer_handle, self._housekeeping_handle):
             if handle is not None:
                 handle.cancel()
-        for worker in (self._cleaner_worker, self._scrub_worker, self._recovery_worker):
-            await asyncio.get_running_loop().run_in_executor(None, worker.stop)
-        await asyncio.get_running_loop().run_in_executor(None, self._flusher.stop)
+        for blocking in (self._cleaner_worker, self._scrub_worker, self._recovery_worker, self._flusher):
+            stopped = self._in_thread(blocking.stop)
+            if stopped is None:
+                blocking.stop()
+            else:
+                await stopped
+        self.turns.close()
         self._cold_reader.stop()
         # What the flusher finished is announced by callbacks that are due now.
         await asyncio.sleep(0)

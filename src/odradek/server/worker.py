@@ -6,6 +6,7 @@ ended, however it ended, the child ends at once. A thread per running job does t
 """
 
 import asyncio
+import errno
 import logging
 import os
 import pickle
@@ -98,8 +99,13 @@ class Worker:
                 name=f"odradek-{submitted.job.kind}",
                 daemon=True,
             )
-            self._running[submitted] = thread
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:  # it passes, as the want of a process does
+                outcome = Outcome(error=OSError(errno.EAGAIN, str(error)))
+                self._loop.call_soon(self._ended, submitted, done, outcome)
+            else:
+                self._running[submitted] = thread
 
     def _run(self, submitted: Submitted, done: Done, on_part: OnPart) -> None:
         def hand_over(part: Any) -> None:

@@ -11,6 +11,9 @@ GENTLE_SHARE = 0.05
 """Of its time, while clients write and nothing is behind."""
 QUIET_S = 10.0
 """Nobody wrote for so long: nobody is there who would feel it."""
+IDLE_COMMITS = 20
+"""Commits of offsets in a second: only more of them tell of somebody who writes, as consumers commit every
+five seconds (``auto.commit.interval.ms``) though there is nothing to read."""
 CALM = 0.25
 """Up to this urgency it stays gentle; then it works more and more, and at 1 all the time."""
 LEAST_GROWTH_BYTES = 64 * 1024 * 1024

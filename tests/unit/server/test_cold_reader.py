@@ -5,6 +5,8 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from odradek.server.cold_reader import ColdReader
 from odradek.server.flush_first import FlushFirst
 from odradek.storage.cold import ColdRange
@@ -42,6 +44,28 @@ def test_ranges_are_loaded_in_a_thread_and_told_of_in_the_loop(tmp_path: Path) -
     assert threads == [threading.main_thread().name]
     errors, _ = asyncio.run(scenario(Refusing()))
     assert [str(error) for error in errors] == ["[Errno 5] I/O error", "None"]
+
+
+def test_without_a_thread_to_be_had_it_is_read_right_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(10_000))
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def scenario() -> Sequence[OSError | None]:
+        loop = asyncio.get_running_loop()
+        loaded: asyncio.Future[Sequence[OSError | None]] = loop.create_future()
+        reader = ColdReader(loop, SystemDisk(), FlushFirst(), after=lambda: None)
+        reader.load([ColdRange(str(path), 0, 10_000)], loaded.set_result)
+        errors = await asyncio.wait_for(loaded, 20)
+        reader.stop()
+        return errors
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert asyncio.run(scenario()) == [None]
 
 
 def test_after_a_stop_nobody_is_called(tmp_path: Path) -> None:

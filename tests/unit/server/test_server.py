@@ -3,22 +3,27 @@
 import asyncio
 import os
 import socket
+import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from odradek.app import Node
 from odradek.broker.broker import Flush
-from odradek.broker.table import PRODUCE
+from odradek.broker.table import OFFSET_COMMIT, PRODUCE
 from odradek.client.admin import ResourceType, alter_configs
 from odradek.client.client import Client
+from odradek.core.config.broker import broker_config
 from odradek.server import server as server_module
 from odradek.server.riders import PROMPT_TIMES, Riders
 from odradek.server.server import OVERLAP_FROM_BYTES
-from odradek.storage.pacing import GENTLE_SHARE
+from odradek.storage.pacing import GENTLE_SHARE, IDLE_COMMITS
 from odradek.storage.volume import Volume
 from tests.unit.server.test_limits import Peer, running
+
+ADD_PARTITIONS_TO_TXN, TXN_OFFSET_COMMIT = 24, 28
 
 
 def free_port() -> int:
@@ -72,8 +77,12 @@ def test_what_is_removed_gives_way_to_flushes(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no memory to share here")
+@pytest.mark.parametrize(
+    ("api_key", "more"),
+    [(PRODUCE, 1), (OFFSET_COMMIT, IDLE_COMMITS + 1), (ADD_PARTITIONS_TO_TXN, 1), (TXN_OFFSET_COMMIT, 1)],
+)
 def test_processes_are_told_of_writers_and_of_what_is_urgent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_key: int, more: int
 ) -> None:
     monkeypatch.setattr(server_module, "HOUSEKEEPING_S", 0.01)
 
@@ -85,13 +94,48 @@ def test_processes_are_told_of_writers_and_of_what_is_urgent(
             while sign.share != share:
                 await asyncio.sleep(0.01)
 
+        server.broker.apis[OFFSET_COMMIT].requests += IDLE_COMMITS  # by consumers that read nothing
+        while server._committed < IDLE_COMMITS:
+            await asyncio.sleep(0.01)
         assert sign.share == 1.0
-        server.broker.apis[PRODUCE].requests += 1  # whose records nobody flushes
+        server.broker.apis[api_key].requests += more  # what nobody flushes
         await asyncio.wait_for(shows(GENTLE_SHARE), 20)
         server.broker.store.set_tight(True)
         await asyncio.wait_for(shows(1.0), 20)
 
     running(tmp_path, test)
+
+
+def test_without_a_thread_to_be_had_it_tells_once_and_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    done: list[int] = []
+    chores = [partial(done.append, number) for number in range(4)]
+
+    async def test() -> None:
+        settings = {"log.dirs": str(tmp_path), "listeners": "PLAINTEXT://127.0.0.1:0"}
+        node = await Node.start(broker_config(settings))
+        due = iter([chores[:2], chores[2:3], chores[3:]])
+        monkeypatch.setattr(node.server.broker, "housekeep", lambda: next(due))
+        with monkeypatch.context() as scarce:
+            scarce.setattr(threading.Thread, "start", refuse)
+            node.server._housekeep()
+            node.server._housekeep()
+            assert caplog.text.count("can't start new thread") == 1
+            assert not done
+        node.server._housekeep()
+        while len(done) < len(chores):
+            await asyncio.sleep(0.01)
+        with monkeypatch.context() as scarce:
+            scarce.setattr(threading.Thread, "start", refuse)
+            await asyncio.wait_for(node.stop(), 20)
+
+    asyncio.run(test())
+    assert sorted(done) == [0, 1, 2, 3]
+    assert (tmp_path / ".kafka_cleanshutdown").exists()
 
 
 def test_limits_change_for_those_who_come(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +130,35 @@ def test_whether_the_want_of_a_process_passes_is_told(
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
     assert isinstance(asyncio.run(one(("return", 1))).error, kind)
+
+
+def test_so_is_the_want_of_a_thread_and_nobody_waits_for_one_that_never_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def run() -> list[Outcome]:
+        loop = asyncio.get_running_loop()
+        worker = Worker(loop, in_processes=False)
+        outcomes: asyncio.Queue[Outcome] = asyncio.Queue()
+        with monkeypatch.context() as scarce:
+            scarce.setattr(threading.Thread, "start", refuse)
+            for number in range(2):
+                worker.submit(Job("play", ("return", number)), outcomes.put_nowait)
+            assert outcomes.empty()  # it is told later, as ever
+            ended = [await asyncio.wait_for(outcomes.get(), 20) for _ in range(2)]
+            worker.submit(Job("play", ("return", 2)), outcomes.put_nowait)
+            worker.stop()
+        worker = Worker(loop, in_processes=False)
+        worker.submit(Job("play", ("return", 3)), outcomes.put_nowait)
+        ended.append(await asyncio.wait_for(outcomes.get(), 20))
+        worker.stop()
+        return ended
+
+    *refused, last = asyncio.run(run())
+    assert [cast("OSError", outcome.error).errno for outcome in refused] == [errno.EAGAIN] * 2
+    assert last.result == 3
 
 
 def test_only_urgent_jobs_have_the_brokers_priority() -> None:
