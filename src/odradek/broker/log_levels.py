@@ -9,7 +9,7 @@ Source: ``RuntimeLoggerManager``, ``Log4jController``.
 import logging
 from collections.abc import Collection, Sequence
 
-from odradek.cluster.configs import Alteration, Operation
+from odradek.cluster.configs import Alteration, Operation, check_form
 from odradek.core.config.describe import Entry
 from odradek.core.config.layers import ConfigSource
 from odradek.core.errors import ApiError, ErrorCode
@@ -51,6 +51,7 @@ def alter(
     node_id: int, resource_name: str, alterations: Sequence[Alteration], *, validate_only: bool
 ) -> None:
     """All of them or, when one cannot be, none. Raises :class:`ApiError`."""
+    check_form(alterations)
     try:
         is_ours = int(resource_name) == node_id
     except ValueError:

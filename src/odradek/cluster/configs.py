@@ -152,13 +152,18 @@ def check_broker_name(name: str, config: BrokerConfig, not_a_number: str) -> Non
         )
 
 
-def _check_alterations(alterations: Sequence[Alteration]) -> None:
+def check_form(alterations: Sequence[Alteration]) -> None:
+    """No key twice, none without a value, whatever resource they are of. Raises :class:`ApiError`."""
     keys = [alteration.key for alteration in alterations]
     if len(set(keys)) != len(keys):
         raise ApiError(ErrorCode.INVALID_REQUEST, "Error due to duplicate config keys")
     nulls = [a.key for a in alterations if a.value is None and a.operation != Operation.DELETE]
     if nulls:
         raise ApiError(ErrorCode.INVALID_REQUEST, f"Null value not supported for : {', '.join(nulls)}")
+
+
+def _check_alterations(alterations: Sequence[Alteration]) -> None:
+    check_form(alterations)
     for alteration in alterations:
         if alteration.operation not in Operation.__members__.values():
             raise ApiError(ErrorCode.INVALID_REQUEST, f"Unknown operations type {alteration.operation}")

@@ -62,6 +62,8 @@ def test_beside_a_topic_in_one_request(harness: Harness) -> None:
         ("1", ("root", DELETE, None), ErrorCode.INVALID_REQUEST),
         ("1", ("odradek.topics", APPEND, "INFO"), ErrorCode.INVALID_REQUEST),
         ("1", ("odradek.topics", 9, "INFO"), ErrorCode.INVALID_REQUEST),
+        ("1", ("odradek.topics", SET, None), ErrorCode.INVALID_REQUEST),
+        ("1", ("odradek.fetch", SET, "INFO"), ErrorCode.INVALID_REQUEST),
         ("2", ("odradek.topics", SET, "INFO"), ErrorCode.INVALID_REQUEST),
         ("one", ("odradek.topics", SET, "INFO"), ErrorCode.INVALID_REQUEST),
     ],
