@@ -23,7 +23,7 @@ from odradek.coordinator.consumer_leave import find_member, find_static, remove_
 from odradek.coordinator.consumer_member import ClassicPart, ConsumerMember, MemberState, Subscription
 from odradek.coordinator.consumer_protocol import read_subscription, write_assignment
 from odradek.coordinator.consumer_subscriptions import drop_regex, subscribe
-from odradek.coordinator.consumer_target import next_epoch, update_target
+from odradek.coordinator.consumer_target import is_target_due, next_epoch, update_target
 from odradek.coordinator.migration import convert_to_classic, may_become_classic
 from odradek.coordinator.rebalances import Cause
 from odradek.coordinator.step import Now, Step, Token
@@ -179,7 +179,7 @@ def sync(store: Store, group: ConsumerGroup, request: SyncGroupRequest, token: T
         raise ApiError(ErrorCode.INCONSISTENT_GROUP_PROTOCOL)
     draft = Draft(store, group, now)
     step, member_id = draft.step, member.member_id
-    if group.epoch > member.at.epoch and member.at.state is not MemberState.UNREVOKED:
+    if group.target_epoch > member.at.epoch and member.at.state is not MemberState.UNREVOKED:
         # One that has to give up partitions is told so first; then it will join again in any case.
         sessions.await_join(step, group, member_id, member.said.rebalance_timeout_ms, now)
         response = SyncGroupResponse(error_code=ErrorCode.REBALANCE_IN_PROGRESS)
@@ -203,7 +203,7 @@ def heartbeat(store: Store, group: ConsumerGroup, request: HeartbeatRequest, tok
     step, member_id = draft.step, member.member_id
     sessions.keep_session(step, group, member_id, part.session_timeout_ms, now)
     code = ErrorCode.NONE
-    if _should_join_again(group, member):
+    if is_target_due(store, group, now) or _should_join_again(group, member):
         code = ErrorCode.REBALANCE_IN_PROGRESS
         sessions.await_join(step, group, member_id, member.said.rebalance_timeout_ms, now)
     return draft.finish(
@@ -213,7 +213,7 @@ def heartbeat(store: Store, group: ConsumerGroup, request: HeartbeatRequest, tok
 
 def _should_join_again(group: ConsumerGroup, member: ConsumerMember) -> bool:
     at = member.at
-    if at.epoch < group.epoch or at.state is MemberState.UNREVOKED:
+    if at.epoch < group.target_epoch or at.state is MemberState.UNREVOKED:
         return True
     return at.state is MemberState.UNRELEASED and not _waits_for_others(group, member)
 

@@ -13,7 +13,7 @@ from typing import Any
 from odradek.coordinator.assignors.assignor import Assignment, MemberSubscription
 from odradek.coordinator.assignors.table import ASSIGNORS
 from odradek.coordinator.consumer_changes import PutEpoch, PutTarget, PutTargetEpoch
-from odradek.coordinator.consumer_draft import Draft
+from odradek.coordinator.consumer_draft import Draft, Store
 from odradek.coordinator.consumer_group import NO_TARGET, ConsumerGroup
 from odradek.coordinator.consumer_member import (
     MEMBER_TRANSITIONS,
@@ -25,6 +25,7 @@ from odradek.coordinator.consumer_member import (
 )
 from odradek.coordinator.rebalances import Cause
 from odradek.coordinator.settings import GroupSettings
+from odradek.coordinator.step import Now
 from odradek.coordinator.topics_view import TopicsView
 from odradek.core.ids import TopicId
 
@@ -48,13 +49,18 @@ def refresh_topics(draft: Draft) -> None:
         next_epoch(draft)
 
 
+def is_target_due(store: Store, group: ConsumerGroup, now: Now) -> bool:
+    """Whether the next member that joins, or beats, has the target assignment made anew."""
+    if group.epoch <= group.target_epoch:
+        return False
+    age_ms = now.wall_ms - group.target_timestamp_ms
+    return not 0 <= age_ms < store.config_of(group.group_id).assignment_interval_ms
+
+
 def update_target(draft: Draft) -> None:
     """Makes the target assignment of the group's epoch, unless there is one or the last is too fresh."""
     group, store = draft.group, draft.store
-    if group.epoch <= group.target_epoch:
-        return
-    age_ms = draft.now.wall_ms - group.target_timestamp_ms
-    if 0 <= age_ms < store.config_of(group.group_id).assignment_interval_ms:
+    if not is_target_due(store, group, draft.now):
         return
     assign = ASSIGNORS[assignor_of(group, store.settings)]
     assigned = assign(_subscriptions(group, store.topics), _partition_counts(group, store.topics))
