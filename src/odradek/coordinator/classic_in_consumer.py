@@ -13,7 +13,7 @@ Source: KIP-848 (online migration); ``GroupMetadataManager`` (``classicGroupJoin
 from typing import NamedTuple
 
 from odradek.coordinator import consumer_sessions as sessions
-from odradek.coordinator.classic_group import Protocols
+from odradek.coordinator.classic_group import Protocols, State
 from odradek.coordinator.classic_join import Client, requires_member_id
 from odradek.coordinator.classic_rebalance import complete_join_if_all_joined
 from odradek.coordinator.consumer_draft import Draft, Store
@@ -101,12 +101,15 @@ def _join(
     update_target(draft)
     reconcile(draft, member_id, _owned(draft, subscription), has_changed)
     if replaces_new_protocol and may_become_classic(draft.store.settings, group):
-        classic = convert_to_classic(draft)
-        classic.await_join(classic.members[member_id], token)
-        complete_join_if_all_joined(step, classic, now)
-        return draft.finish_silently()
-    sessions.keep_session(step, group, member_id, part.session_timeout_ms, now)
-    sessions.joined(step, group, member_id, said.rebalance_timeout_ms, now)
+        is_there = group.epoch == group.target_epoch and not group.unsettled
+        classic = convert_to_classic(draft, keeps_assignment=is_there)
+        if classic.state is not State.STABLE:
+            classic.await_join(classic.members[member_id], token)
+            complete_join_if_all_joined(step, classic, now)
+            return draft.finish_silently()
+    else:
+        sessions.keep_session(step, group, member_id, part.session_timeout_ms, now)
+        sessions.joined(step, group, member_id, said.rebalance_timeout_ms, now)
     response = JoinGroupResponse(
         error_code=0,
         member_id=member_id,

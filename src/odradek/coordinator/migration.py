@@ -150,9 +150,9 @@ def may_become_classic(settings: GroupSettings, group: ConsumerGroup) -> bool:
     )
 
 
-def convert_to_classic(draft: Draft) -> ClassicGroup:
+def convert_to_classic(draft: Draft, *, keeps_assignment: bool = False) -> ClassicGroup:
     """Puts a classic group of the same members, all of the classic protocol, in the place of the draft's
-    group, and asks them to rebalance."""
+    group, and asks them to rebalance, unless it ``keeps_assignment``."""
     group, store, step, now = draft.group, draft.store, draft.step, draft.now
     draft.note(Cause.MIGRATED, detail="to the classic protocol")
     step.records += group_tombstones(group)
@@ -165,7 +165,8 @@ def convert_to_classic(draft: Draft) -> ClassicGroup:
     step.records.append(records.group_record(classic, assignments))
     for member in classic.members.values():
         classic_rebalance.keep_alive(step, classic, member, member.session_timeout_ms, now)
-    classic_rebalance.prepare_rebalance(step, classic, store.settings, now)
+    if not keeps_assignment:
+        classic_rebalance.prepare_rebalance(step, classic, store.settings, now)
     return classic
 
 
