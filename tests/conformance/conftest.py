@@ -102,7 +102,7 @@ def name() -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(400))  # the first test of a language waits for its build
+            item.add_marker(pytest.mark.timeout(1_200))  # the first test of a language waits for its build
 
 
 @pytest.hookimpl(wrapper=True)

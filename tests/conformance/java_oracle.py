@@ -56,5 +56,5 @@ class JavaOracle:
     def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(60)
         shutil.rmtree(self._classes)

@@ -36,7 +36,7 @@ class Tools:
 
 
 def java(
-    path: str, *arguments: str, stdin: str = "", timeout_s: float = 90
+    path: str, *arguments: str, stdin: str = "", timeout_s: float = 240
 ) -> "subprocess.CompletedProcess[str]":
     command = ["java", HEAP, *QUICK, "-cp", path, *arguments]
     return subprocess.run(
@@ -44,7 +44,7 @@ def java(
     )
 
 
-def run_program(name: str, *arguments: str, timeout_s: float = 240) -> list[str]:
+def run_program(name: str, *arguments: str, timeout_s: float = 900) -> list[str]:
     """The lines that the program ``java/NAME.java`` prints; fails the test when it fails."""
     done = java(program_path(name), name, *arguments, timeout_s=timeout_s)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ports import ReservedPort
+
 ROOT = Path(__file__).parents[2]
 HEAP = "-Xmx384m"
 
@@ -46,7 +48,8 @@ class KafkaProcess:
 
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self.data = folder / "data"
-        self.port, controller = _free_ports()
+        self._ports = ReservedPort(), ReservedPort()
+        self.port, controller = (port.number for port in self._ports)
         self.bootstrap = f"127.0.0.1:{self.port}"
         self._properties = folder / "server.properties"
         self._log = folder / "kafka.log"
@@ -74,7 +77,7 @@ group.initial.rebalance.delay.ms=0
         arguments = ("format", "-t", "QNyKKmCGT8mN7iKK7D0G6w", "-c", str(self._properties))
         run_tool("kafka.tools.StorageTool", *arguments)
 
-    def start(self, patience_s: float = 90) -> None:
+    def start(self, patience_s: float = 240) -> None:
         """Start and wait until it takes connections."""
         command = ["java", HEAP, "-cp", classpath(), "kafka.Kafka", str(self._properties)]
         with open(self._log, "ab") as log:
@@ -96,12 +99,5 @@ group.initial.rebalance.delay.ms=0
                 self._process.terminate()
             else:
                 self._process.kill()
-            self._process.wait(60)
+            self._process.wait(240)
             self._process = None
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], two.getsockname()[1]

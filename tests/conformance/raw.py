@@ -14,7 +14,7 @@ from odradek.records.builder import build_batch
 from odradek.records.record import Record
 
 API_KEYS = {api.name: key for key, api in apis.APIS.items()}
-ANSWER_TIMEOUT_S = 12
+ANSWER_TIMEOUT_S = 60
 _correlation_ids = itertools.count(1)
 
 
@@ -63,7 +63,7 @@ class RawConnection:
             received += piece
         return bytes(received)
 
-    def is_closed(self, timeout_s: float = 10.0) -> bool:
+    def is_closed(self, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
         """Whether the broker ends the connection (and says nothing before)."""
         self.socket.settimeout(timeout_s)
         try:
@@ -212,7 +212,7 @@ def wait_until_led(connection: RawConnection, topic: str, partitions: int) -> No
         replica_id=-1,
         topics=[struct_of("ListOffsets", "ListOffsetsTopic", name=topic, partitions=query)],
     )
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while any(partition.error_code for partition in connection.ask(request).topics[0].partitions):
         assert time.monotonic() < deadline, f"{topic} is not led"
         time.sleep(0.02)
@@ -220,7 +220,7 @@ def wait_until_led(connection: RawConnection, topic: str, partitions: int) -> No
 
 def find_coordinator(connection: RawConnection, group: str) -> None:
     """Waits until the group coordinator is there, as every client does before it joins."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         answer = connection.ask(request_of("FindCoordinator", key_type=0, coordinator_keys=[group]))
         if answer.coordinators[0].error_code == ErrorCode.NONE:

@@ -19,6 +19,8 @@ from tests.conformance.test_api_versions import announced, minimal
 from tests.support.broker_process import BrokerProcess
 
 SEED = 20_261_124
+HELD_UP_S = 30.0
+"""Whom a peer holds up waits for longer: the peers here stay for ever, or are waited for for minutes."""
 WILD = (b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\x80\0\0\0", b"\xff\xff\xff\x7f")
 """Numbers that are lengths or counts where they hit one."""
 
@@ -36,7 +38,7 @@ class HealthyClient:
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        assert self._started.wait(30)
+        assert self._started.wait(60)
 
     def _run(self) -> None:
         try:
@@ -61,7 +63,7 @@ class HealthyClient:
 
     def stop(self) -> None:
         self._stopping.set()
-        self._thread.join(30)
+        self._thread.join(60)
 
 
 @pytest.fixture
@@ -69,13 +71,13 @@ def healthy(bootstrap: str) -> Iterator[HealthyClient]:
     client = HealthyClient(bootstrap)
     yield client
     before = client.rounds
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while client.rounds < before + 3 and client.failure is None and time.monotonic() < deadline:
         time.sleep(0.01)
     client.stop()
     assert client.failure is None, repr(client.failure)
     assert client.rounds >= before + 3, "the healthy connection was held up"
-    assert client.slowest_s < 5, f"the healthy connection waited {client.slowest_s:.1f} s"
+    assert client.slowest_s < HELD_UP_S, f"the healthy connection waited {client.slowest_s:.1f} s"
 
 
 def private_bytes(pid: int) -> int:
@@ -116,7 +118,7 @@ GARBAGE = {
 def test_garbage_ends_its_own_connection(what: str, bootstrap: str, healthy: HealthyClient) -> None:
     with raw.RawConnection(bootstrap) as connection:
         connection.send(GARBAGE[what])
-        assert connection.is_closed(5), f"{what} did not end the connection"
+        assert connection.is_closed(), f"{what} did not end the connection"
 
 
 def test_random_bytes(bootstrap: str, healthy: HealthyClient) -> None:
@@ -167,7 +169,7 @@ def test_truncated_bodies_of_every_api(bootstrap: str, healthy: HealthyClient) -
                 continue
             with raw.RawConnection(bootstrap) as connection:
                 connection.send_frame(whole[:size])
-                if not connection.is_closed(5):
+                if not connection.is_closed():
                     taken.append((apis.APIS[api_key].name, highest, size, len(whole)))
     assert taken == []
 
@@ -219,11 +221,12 @@ def test_one_line_is_logged_for_each(own_broker: BrokerProcess) -> None:
     for payload in (GARBAGE["an HTTP request"], GARBAGE["a body that ends too early"]):
         with raw.RawConnection(own_broker.bootstrap) as connection:
             connection.send(payload)
-            assert connection.is_closed(5)
-    time.sleep(0.2)
+            assert connection.is_closed()
+    assert own_broker.stop() == 0  # then all is written
     lines = own_broker.log_path.read_text().splitlines()[before:]
-    assert len(lines) == 2, lines
-    assert all("127.0.0.1" in line for line in lines), lines
+    goodbye = next(number for number, line in enumerate(lines) if "stopping" in line)
+    assert goodbye == 2, lines
+    assert all("127.0.0.1" in line for line in lines[:goodbye]), lines
 
 
 def test_a_peer_that_reads_nothing_costs_no_memory(own_broker: BrokerProcess) -> None:
@@ -265,7 +268,7 @@ def test_a_peer_that_leaves_while_its_answer_waits(bootstrap: str, healthy: Heal
     topic = f"quiet-{uuid.uuid4().hex[:8]}"
     with raw.RawConnection(bootstrap) as connection:
         raw.create_topic(connection, topic)
-    frame = raw.encode_request(raw.fetch_request(topic, 0, 0, max_wait_ms=60_000), raw.FETCH_BY_NAME, 1)
+    frame = raw.encode_request(raw.fetch_request(topic, 0, 0, max_wait_ms=300_000), raw.FETCH_BY_NAME, 1)
     for _ in range(30):
         with raw.RawConnection(bootstrap) as connection:
             connection.send_frame(frame)

@@ -45,7 +45,7 @@ def odradek(bootstrap: str) -> Run:
             env=environment(bootstrap),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=False,
         )
         assert done.returncode == code, done
@@ -68,7 +68,7 @@ def run_documented(commands: list[str], variables: dict[str, str]) -> None:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=False,
         )
         assert done.returncode == 0, (command, done.stderr)
@@ -132,7 +132,7 @@ def test_two_readers_of_a_group_share_and_hand_over(odradek: Run, bootstrap: str
         )
 
     def wait_for(expected: list[int]) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while members() != expected:
             assert time.monotonic() < deadline, f"{members()} is not {expected}"
             time.sleep(0.1)
@@ -144,17 +144,17 @@ def test_two_readers_of_a_group_share_and_hand_over(odradek: Run, bootstrap: str
     for partition in ("0", "1"):
         odradek("produce", name, "-p", partition, stdin="shared\n")
     one.send_signal(signal.SIGTERM)
-    out_one, _ = one.communicate(timeout=20)
+    out_one, _ = one.communicate(timeout=90)
     assert one.returncode == 143
     wait_for([2])
     odradek("produce", name, "-p", "0", stdin="after\n")
     odradek("produce", name, "-p", "1", stdin="after\n")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while json.loads(odradek("group", "describe", f"{name}-g", "-o", "json").stdout)[0]["lag"]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     other.send_signal(signal.SIGINT)
-    out_other, _ = other.communicate(timeout=20)
+    out_other, _ = other.communicate(timeout=90)
     assert other.returncode == 130
     everything = sorted((out_one + out_other).splitlines())
     assert everything == ["0 after", "0 shared", "1 after", "1 shared"]
@@ -170,14 +170,12 @@ def test_the_broker_says_hello_and_goodbye(tmp_path: Path) -> None:
         assert re.fullmatch(r"127\.0\.0\.1:\d+", address), first
         assert str(tmp_path / "data") in process.stderr.readline()
         assert f"-b {address}" in process.stderr.readline()
-        second = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        second = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
         assert second.returncode == 1
         assert second.stderr.startswith("error: ")
         assert str(process.pid) in second.stderr
-        started = time.monotonic()
-        process.terminate()
-        assert process.wait(10) == 0
-        assert time.monotonic() - started < 2
+        process.terminate()  # how soon it has to be gone: test_promises.py
+        assert process.wait(60) == 0
 
 
 def test_a_ready_file_is_there_while_clients_can_connect(tmp_path: Path) -> None:
@@ -199,13 +197,13 @@ def test_an_ephemeral_broker_leaves_nothing(tmp_path: Path) -> None:
             input="a\n",
             env=environment(address),
             text=True,
-            timeout=20,
+            timeout=90,
             check=False,
         )
         assert sent.returncode == 0
         assert list(tmp_path.iterdir())
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -222,7 +220,7 @@ def test_bash_completes_the_names_of_topics(odradek: Run, bootstrap: str, name: 
         env=environment(bootstrap),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=True,
     )
     assert done.stdout.split() == [name]
@@ -241,7 +239,7 @@ def test_tables_are_drawn_on_a_terminal_and_plain_elsewhere(odradek: Run, bootst
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=90,
             check=True,
         ).stdout
         assert name in drawn

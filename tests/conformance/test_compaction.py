@@ -31,7 +31,7 @@ from odradek.storage.swap import swap_in
 from odradek.testing.clock import FakeClock
 from tests.conformance.kafka_process import KafkaProcess, dump_log_segments
 
-pytestmark = [pytest.mark.java, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.java, pytest.mark.slow, pytest.mark.timeout(900)]
 
 CONFIG = LogConfig(cleanup_policy=("compact",), segment_bytes=1 << 20)
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
@@ -125,7 +125,7 @@ def compact_by_kafka(kafka: KafkaProcess, active_base: int) -> None:
     for future in admin.incremental_alter_configs([resource]).values():
         future.result()
     checkpoint = kafka.data / "cleaner-offset-checkpoint"
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while f"t 0 {active_base}\n" not in (checkpoint.read_text() if checkpoint.exists() else ""):
         assert time.monotonic() < deadline, "Kafka does not compact"
         time.sleep(0.2)
@@ -147,7 +147,7 @@ def consume(bootstrap: str, isolation: str) -> list[tuple[int, bytes | None, byt
     consumer = Consumer({**settings, "isolation.level": isolation})
     consumer.assign([TopicPartition("t", 0, 0)])
     found = []
-    while (message := consumer.poll(30)) is not None:
+    while (message := consumer.poll(60)) is not None:
         error = message.error()
         if error is None:
             found.append((message.offset(), message.key(), message.value()))

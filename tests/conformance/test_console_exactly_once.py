@@ -17,18 +17,26 @@ TOOLS = "org.apache.kafka.tools"
 GROUPS = f"{TOOLS}.consumer.group.ConsumerGroupCommand"
 FEATURES = f"{TOOLS}.FeatureCommand"
 TRANSACTIONS = f"{TOOLS}.TransactionsCommand"
+TRANSACTION_TIMEOUT_MS = 600_000
+"""It stays open while one Java after another has a look at it."""
 
 
 @pytest.fixture
 def open_transaction(tools: Tools, name: str) -> Producer:
     """One that has written to partition 0 of the topic ``name``, under that transactional id."""
     admin = AdminClient({"bootstrap.servers": tools.bootstrap})
-    admin.create_topics([NewTopic(name, 2, 1)])[name].result(20)
-    producer = Producer({"bootstrap.servers": tools.bootstrap, "transactional.id": name})
-    producer.init_transactions(30)
+    admin.create_topics([NewTopic(name, 2, 1)])[name].result(60)
+    producer = Producer(
+        {
+            "bootstrap.servers": tools.bootstrap,
+            "transactional.id": name,
+            "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+        }
+    )
+    producer.init_transactions(60)
     producer.begin_transaction()
     producer.produce(name, b"open", partition=0)
-    producer.flush(30)
+    producer.flush(60)
     return producer
 
 
@@ -39,7 +47,7 @@ def mixed_group(tools: Tools, name: str, open_transaction: Producer) -> Iterator
     old = Consumer({**settings, "client.id": "old"})
     new = Consumer({**settings, "client.id": "new", "group.protocol": "consumer"})
     old.subscribe([name])
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 90
     while len(old.assignment()) < 2:
         old.poll(0.1)
         assert time.monotonic() < deadline
@@ -91,7 +99,13 @@ def test_transactions_and_features(tools: Tools, name: str, open_transaction: Pr
     _, *listed = run(tools, TRANSACTIONS, "list")
     assert [row[3] for row in listed if row[0] == name] == ["Ongoing"]
     _, row = run(tools, TRANSACTIONS, "describe", *of)
-    assert (row[1], row[3], row[4], row[5], row[8]) == (name, "0", "Ongoing", "60000", f"{name}-0")
+    assert (row[1], row[3], row[4], row[5], row[8]) == (
+        name,
+        "0",
+        "Ongoing",
+        str(TRANSACTION_TIMEOUT_MS),
+        f"{name}-0",
+    )
     _, row = run(tools, TRANSACTIONS, "describe-producers", "--topic", name, "--partition", "0")
     assert (row[1], row[3], row[5]) == ("0", "0", "0")
     _, *hanging = run(tools, TRANSACTIONS, "find-hanging", "--broker-id", "1")
@@ -104,6 +118,6 @@ def test_transactions_and_features(tools: Tools, name: str, open_transaction: Pr
     refused = java(classpath(), FEATURES, *all_of_kafka)
     assert refused.returncode == 1
     assert "no feature was changed" in refused.stdout + refused.stderr
-    open_transaction.abort_transaction(30)
+    open_transaction.abort_transaction(60)
     _, row = run(tools, TRANSACTIONS, "describe", *of)
     assert row[4] in ("PrepareAbort", "CompleteAbort")

@@ -5,7 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, ConsumerGroupState, ConsumerGroupType, Producer
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupState,
+    ConsumerGroupType,
+    KafkaError,
+    KafkaException,
+    Producer,
+)
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.support.broker_process import BrokerProcess
@@ -38,7 +45,7 @@ def topic(broker: str, request: pytest.FixtureRequest) -> str:
 def create(broker: str, name: str, partitions: int) -> None:
     admin = AdminClient({"bootstrap.servers": broker})
     for future in admin.create_topics([NewTopic(name, partitions, 1)]).values():
-        future.result(10)
+        future.result(60)
 
 
 def publish(broker: str, topic: str, partitions: int, each: int) -> set[bytes]:
@@ -46,7 +53,7 @@ def publish(broker: str, topic: str, partitions: int, each: int) -> set[bytes]:
     values = {f"{partition}/{number}".encode() for partition in range(partitions) for number in range(each)}
     for value in values:
         producer.produce(topic, value, partition=int(value.split(b"/")[0]))
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
     return values
 
 
@@ -64,7 +71,7 @@ def join(broker: str, group: str, topic: str, protocol: str = "consumer", **opti
     return consumer
 
 
-def poll_until(consumers: list[Consumer], is_there: Callable[[], bool], timeout_s: float = 30) -> None:
+def poll_until(consumers: list[Consumer], is_there: Callable[[], bool], timeout_s: float = 60) -> None:
     """Polls all in turn until ``is_there``; no records are meant to come meanwhile."""
     deadline = time.monotonic() + timeout_s
     while not is_there():
@@ -78,15 +85,31 @@ def shares(consumers: list[Consumer]) -> list[int]:
 
 
 def read(consumers: list[Consumer], count: int) -> list[bytes]:
-    """The next ``count`` values, or what came of them in 30 s."""
+    """The next ``count`` values, or what came of them in a minute."""
     values: list[bytes] = []
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while len(values) < count and time.monotonic() < deadline:
         for consumer in consumers:
             message = consumer.poll(0.05)
             if message is not None and message.error() is None:
                 values.append(message.value())
     return values
+
+
+def commit(classic: Consumer) -> None:
+    """What was read. A classic member that has not heard yet of its group's next generation is refused, and
+    asks again when it has."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            classic.commit(asynchronous=False)
+            return
+        except KafkaException as error:
+            code = error.args[0].code()
+            is_behind = code in (KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS)
+            if not is_behind or time.monotonic() > deadline:
+                raise
+        classic.poll(0.05)
 
 
 def test_members_share_partitions_and_go_on_where_they_committed(broker: str, topic: str) -> None:
@@ -148,12 +171,12 @@ def test_members_of_both_protocols_share_a_group(broker: str, topic: str) -> Non
     new = None
     try:
         assert set(read([classic], len(values))) == values
-        classic.commit(asynchronous=False)
+        commit(classic)
         new = join(broker, topic, topic)
         poll_until([classic, new], lambda: shares([classic, new]) == [2, 2])
         later = publish(broker, topic, 4, 5)
         assert set(read([classic, new], len(later))) == later
-        classic.commit(asynchronous=False)
+        commit(classic)
         new.commit(asynchronous=False)
         classic.close()
         classic = None

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from odradek.core.errors import ErrorCode
+from tests.conformance.cases import Conversation
+from tests.conformance.cases.configs import GROUP, SET, alter
 from tests.conformance.drivers.base import Driver, Member, Message, Received, Refused, settle
 
 pytestmark = pytest.mark.clients
@@ -22,7 +24,7 @@ def protocol(request: pytest.FixtureRequest, driver: Driver) -> Iterator[str]:
     driver.protocol = "classic"
 
 
-def take(members: list[Member], count: int, timeout_s: float = 40.0) -> list[Received]:
+def take(members: list[Member], count: int, timeout_s: float = 60.0) -> list[Received]:
     """Polls all members in turn until ``count`` records have come."""
     received: list[Received] = []
     deadline = time.monotonic() + timeout_s
@@ -36,7 +38,7 @@ def take(members: list[Member], count: int, timeout_s: float = 40.0) -> list[Rec
 def create_topic(driver: Driver, topic: str, partitions: int = 1) -> None:
     """Also waits until the broker that is asked next knows of it, which with Kafka takes a moment."""
     driver.create_topic(topic, partitions)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         try:
             if driver.partition_count(topic) == partitions:
@@ -57,7 +59,7 @@ def publish(driver: Driver, topic: str, partitions: int, each: int, mark: str = 
 
 
 def wait_until_empty(driver: Driver, group: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while driver.describe_group(group).state != "empty":
         assert time.monotonic() < deadline, "the group did not become empty"
         time.sleep(0.1)
@@ -122,8 +124,12 @@ def test_members_share_the_partitions_and_take_over_from_one_that_leaves(driver:
             member.close()
 
 
-def test_a_static_member_comes_back_to_its_partitions(driver: Driver, name: str) -> None:
+def test_a_static_member_comes_back_to_its_partitions(driver: Driver, name: str, bootstrap: str) -> None:
     create_topic(driver, name, 4)
+    # Who is away for a moment is waited for, however slow this machine is: as long as by default.
+    conversation = Conversation(bootstrap)
+    alter(conversation, GROUP, name, (SET, "consumer.session.timeout.ms", "45000"))
+    conversation.close()
     members = {instance: driver.join(name, name, instance) for instance in ("one", "two")}
     try:
         before, _ = settle(members.values(), 4)

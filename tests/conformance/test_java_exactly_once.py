@@ -77,7 +77,7 @@ def copiers(tools: Tools, name: str, tmp_path: Path) -> Iterator[Copiers]:
     admin = AdminClient({"bootstrap.servers": tools.bootstrap})
     topics = [NewTopic(f"{name}-{letter}", PARTITIONS, 1) for letter in "abcd"]
     for future in admin.create_topics(topics).values():
-        future.result(30)
+        future.result(60)
     copiers = Copiers(tools.bootstrap, name, tmp_path)
     yield copiers
     copiers.end()
@@ -97,7 +97,7 @@ def test_three_copiers_in_a_row_that_are_killed_copy_exactly_once(copiers: Copie
     reader.assign([TopicPartition(target, number, OFFSET_BEGINNING) for number in range(PARTITIONS)])
     arrived: dict[int, list[bytes]] = {number: [] for number in range(PARTITIONS)}
     kills = list(zip(KILLS, (RECORDS // 3, RECORDS // 2, RECORDS * 2 // 3), strict=True))
-    deadline = time.monotonic() + 150
+    deadline = time.monotonic() + 300
     while (count := sum(map(len, arrived.values()))) < RECORDS:
         assert time.monotonic() < deadline, f"{count} of {RECORDS}:\n{copiers.errors.read_text()[-3_000:]}"
         if kills and count >= kills[0][1]:
@@ -115,7 +115,7 @@ def test_three_copiers_in_a_row_that_are_killed_copy_exactly_once(copiers: Copie
 def publish(bootstrap: str, topic: str) -> dict[int, list[bytes]]:
     """Fills ``topic`` in transactions, every fifth of which is aborted; returns what is committed."""
     producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": topic})
-    producer.init_transactions(30)
+    producer.init_transactions(60)
     sent: dict[int, list[bytes]] = {number: [] for number in range(PARTITIONS)}
     number = 0
     while sum(map(len, sent.values())) < RECORDS:
@@ -125,9 +125,9 @@ def publish(bootstrap: str, topic: str) -> dict[int, list[bytes]]:
             if number % 5 != 4:
                 sent[at % PARTITIONS].append(b"%d/%d" % (number, at))
         if number % 5 == 4:
-            producer.flush(30)
-            producer.abort_transaction(30)
+            producer.flush(60)
+            producer.abort_transaction(60)
         else:
-            producer.commit_transaction(30)
+            producer.commit_transaction(60)
         number += 1
     return sent

@@ -88,7 +88,7 @@ def consume(kafka: KafkaProcess, topic: str) -> list[bytes | None]:
     consumer = Consumer({**settings, "auto.offset.reset": "earliest"})
     consumer.assign([TopicPartition(topic, 0, 0)])
     values: list[bytes | None] = []
-    while (message := consumer.poll(30)) is not None:
+    while (message := consumer.poll(60)) is not None:
         error = message.error()
         if error is None:
             values.append(message.value())
@@ -99,7 +99,7 @@ def consume(kafka: KafkaProcess, topic: str) -> list[bytes | None]:
 
 
 @pytest.mark.parametrize("cleanly", [True, False])
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_there_and_back(kafka: KafkaProcess, cleanly: bool) -> None:
     values = produce_in_every_codec(kafka)
     produce_in_transactions(kafka)

@@ -31,7 +31,7 @@ def read_values(bootstrap: str, topic: str, count: int, isolation: str = "read_u
     consumer.assign([TopicPartition(topic, 0, 0)])
     values = []
     while len(values) < count:
-        message = consumer.poll(30)
+        message = consumer.poll(60)
         assert message is not None, f"{len(values)} of {count}"
         assert message.error() is None
         assert isolation == "read_committed" or message.offset() == len(values)
@@ -45,7 +45,7 @@ def import_everything(source: Path, target: Path) -> dict[str, object]:
         [str(PROGRAM), "log", "import", str(source), "-d", str(target), "--execute", "-o", "json"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -54,7 +54,7 @@ def import_everything(source: Path, target: Path) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("cleanly", [True, False])
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_import(kafka: KafkaProcess, tmp_path: Path, cleanly: bool) -> None:
     values = produce_in_every_codec(kafka)
     produce_in_transactions(kafka)
@@ -90,7 +90,7 @@ def test_import(kafka: KafkaProcess, tmp_path: Path, cleanly: bool) -> None:
         committed = read_values(broker.bootstrap, "txn", 2, "read_committed")
         assert committed == [b"0", b"2"]
         consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "readers"})
-        (offset,) = consumer.committed([TopicPartition("t", 0)], timeout=30)
+        (offset,) = consumer.committed([TopicPartition("t", 0)], timeout=60)
         consumer.close()
         assert offset.offset == 1234
     finally:

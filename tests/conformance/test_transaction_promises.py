@@ -32,7 +32,7 @@ def conversation(bootstrap: str) -> Iterator[Conversation]:
     conversation.close()
 
 
-def eventually(is_so: Callable[[], bool], what: str, timeout_s: float = 40.0) -> None:
+def eventually(is_so: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not is_so():
         assert time.monotonic() < deadline, what
@@ -57,7 +57,7 @@ def read(bootstrap: str, isolation: str) -> list[tuple[bytes | None, bytes]]:
     )
     consumer.assign([TopicPartition(TOPIC, 0, OFFSET_BEGINNING)])
     records: list[tuple[bytes | None, bytes]] = []
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         for message in consumer.consume(500, 0.2):
             if message.error() is not None and message.error().code() == -191:  # the end
@@ -151,11 +151,11 @@ def test_aborted_records_stay_unseen_across_compaction(tmp_path: Any, request: p
 def test_the_last_stable_offset_moves_on_when_a_hung_transaction_times_out(
     conversation: Conversation,
 ) -> None:
-    hung = RawProducer(conversation, timeout_ms=1_000)
+    hung = RawProducer(conversation, timeout_ms=3_000)
     hung.init()
     hung.produce(0, b"hung")
     assert stable(conversation) == 0
-    eventually(lambda: stable(conversation) == 2, "the last stable offset stays", 30)
+    eventually(lambda: stable(conversation) == 2, "the last stable offset stays")
     assert hung.produce(1, b"late").responses[0].partition_responses[0].error_code in (
         ErrorCode.INVALID_PRODUCER_EPOCH,
         ErrorCode.PRODUCER_FENCED,

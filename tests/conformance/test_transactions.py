@@ -97,7 +97,7 @@ def test_offsets_count_when_their_transaction_is_committed(driver: Driver, name:
     driver.produce(name, messages("a", "b", "c"))
     member = driver.join(name, name)
     received = member.poll(0.5)
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 60
     while len(received) < 3:
         assert time.monotonic() < deadline
         received += member.poll(0.5)

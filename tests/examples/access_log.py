@@ -8,7 +8,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
 
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 PAGES = 40
 
 
@@ -52,7 +52,7 @@ class LoggedServer:
     def get_pages(self, requests: int) -> None:
         """Ask for so many pages, one after the other; every seventh is not there."""
         for number in range(requests):
-            connection = HTTPConnection("127.0.0.1", self._port, timeout=10)
+            connection = HTTPConnection("127.0.0.1", self._port, timeout=60)
             name = f"nothing-{number}" if number % 7 == 6 else f"page-{number % PAGES}.html"
             connection.request("GET", f"/{name}")
             connection.getresponse().read()

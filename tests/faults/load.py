@@ -45,7 +45,7 @@ class Load(abc.ABC):
     def stop(self) -> None:
         """Ends it; what is on its way is delivered first."""
         self._stopping.set()
-        self._thread.join(60)
+        self._thread.join(120)
         assert not self._thread.is_alive(), f"{self.name} did not end"
 
     def next_value(self) -> tuple[int, bytes]:
@@ -105,7 +105,7 @@ class ConfluentLoad(Load):
             )
             producer.poll(0)
             time.sleep(0.002)
-        producer.flush(50)
+        producer.flush(100)
 
 
 class KafkaPythonLoad(Load):
@@ -120,7 +120,7 @@ class KafkaPythonLoad(Load):
             future.add_callback(lambda raw, sequence=sequence: self.delivered(sequence, raw.offset))
             future.add_errback(lambda error, sequence=sequence: self.failed(sequence, error))
             time.sleep(0.002)
-        producer.close(50)
+        producer.close(100)
 
 
 class AiokafkaLoad(Load):

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.support.broker_process import BrokerProcess
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROUNDS = 6
 KEYS = 400
@@ -52,7 +52,7 @@ class Writer:
         return delivered
 
     def finish(self) -> None:
-        assert self._producer.flush(60) == 0
+        assert self._producer.flush(120) == 0
 
 
 def children(pid: int) -> list[int]:
@@ -79,7 +79,7 @@ def is_alive(pid: int) -> bool:
 
 
 def wait_until_gone(pids: list[int]) -> None:
-    wait_for(lambda: not any(map(is_alive, pids)), 5, "a process outlived its broker")
+    wait_for(lambda: not any(map(is_alive, pids)), 60, "a process outlived its broker")
 
 
 def read_versions(bootstrap: str) -> tuple[dict[bytes, int], int]:
@@ -88,7 +88,7 @@ def read_versions(bootstrap: str) -> tuple[dict[bytes, int], int]:
     consumer.assign([TopicPartition("t", 0, 0)])
     versions: dict[bytes, int] = {}
     count, last = 0, -1
-    while (message := consumer.poll(30)) is not None:
+    while (message := consumer.poll(60)) is not None:
         error = message.error()
         if error is not None:
             assert error.code() == KafkaError._PARTITION_EOF, error
@@ -114,14 +114,14 @@ def test_no_key_loses_its_last_value(tmp_path: Path) -> None:
         writer = Writer(broker.bootstrap, rng)
         for _ in range(ROUNDS):
             writer.write(2_000)
-            wait_for(lambda: children(broker.pid), 30, "no compaction begins")
+            wait_for(lambda: children(broker.pid), 60, "no compaction begins")
             time.sleep(rng.random() * 1.5)
             left_behind = children(broker.pid)
             broker.kill()
             broker.start()
             wait_until_gone(left_behind)
         writer.finish()
-        wait_for(lambda: "compacted t-0" in broker.log_path.read_text(), 60, "no compaction ends")
+        wait_for(lambda: "compacted t-0" in broker.log_path.read_text(), 120, "no compaction ends")
         log = broker.log_path.read_text()
         versions, count = read_versions(broker.bootstrap)
         assert count < writer.version, "something was compacted away"

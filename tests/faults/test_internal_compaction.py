@@ -45,13 +45,13 @@ def broker(tmp_path: Path) -> Iterator[BrokerProcess]:
     broker.kill()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_internal_topics_are_compacted_and_their_state_survives_kill_9(broker: BrokerProcess) -> None:
     admin = AdminClient({"bootstrap.servers": broker.bootstrap, "log_level": 0})
-    admin.create_topics([NewTopic("t", PARTITIONS, 1)])["t"].result(10)
+    admin.create_topics([NewTopic("t", PARTITIONS, 1)])["t"].result(60)
     producers = [_producer(broker, name) for name in TRANSACTIONAL_IDS]
     for producer in producers:
-        producer.init_transactions(10)
+        producer.init_transactions(60)
     for number in range(ROUNDS):
         asyncio.run(_commit(broker, number))
         for producer in producers:
@@ -69,7 +69,7 @@ def test_internal_topics_are_compacted_and_their_state_survives_kill_9(broker: B
         assert asyncio.run(_state(broker)) == before, f"after kill {round_number}"
     for name in TRANSACTIONAL_IDS:
         producer = _producer(broker, name)
-        producer.init_transactions(20)
+        producer.init_transactions(60)
         _transact(producer, is_committed=True)
     assert set(asyncio.run(_state(broker))["groups"]) == set(GROUPS) - set(DELETED)
 
@@ -83,10 +83,10 @@ def _transact(producer: Producer, *, is_committed: bool) -> None:
     for partition in range(PARTITIONS):
         producer.produce("t", b"v", partition=partition)
     if is_committed:
-        producer.commit_transaction(10)
+        producer.commit_transaction(60)
     else:
-        producer.flush(10)
-        producer.abort_transaction(10)
+        producer.flush(60)
+        producer.abort_transaction(60)
 
 
 async def _commit(broker: BrokerProcess, number: int) -> None:
@@ -112,7 +112,7 @@ def _compactions(broker: BrokerProcess) -> list[tuple[str, int, int]]:
 def _wait_for_compaction(broker: BrokerProcess) -> None:
     """One pass more over each of the internal topics, which has made it smaller."""
     seen = len(_compactions(broker))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:
         smaller = {name for name, read, kept in _compactions(broker)[seen:] if kept < read}
         if smaller >= set(INTERNAL):
@@ -120,7 +120,7 @@ def _wait_for_compaction(broker: BrokerProcess) -> None:
         assert time.monotonic() < deadline, broker.log_tail()
         asyncio.run(_commit(broker, ROUNDS))  # rolls are noticed by who appends
         producer = _producer(broker, "roller")
-        producer.init_transactions(10)
+        producer.init_transactions(60)
         _transact(producer, is_committed=True)
         time.sleep(0.2)
 

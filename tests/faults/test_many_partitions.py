@@ -45,25 +45,23 @@ def private_bytes(pid: int) -> int:
     raise AssertionError("the system does not tell")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_ten_thousand_partitions_are_there_at_once(broker: BrokerProcess) -> None:
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
     for number in range(TOPICS):
         (made,) = admin.create_topics([NewTopic(f"t{number}", PARTITIONS, 1)], request_timeout=60).values()
         made.result(60)
-    assert broker.stop(60) == 0
+    assert broker.stop() == 0
     assert pretend(broker.data) == 100_000_000_000
-    took_s = []
-    for _ in range(TRIES):
+    took_s: list[float] = []
+    while not took_s or (took_s[-1] >= 1 and len(took_s) < TRIES):
+        assert broker.stop() == 0
         began = time.monotonic()
         broker.start()
         took_s.append(time.monotonic() - began)
-        if took_s[-1] < 1:
-            break
-        assert broker.stop(60) == 0
     assert min(took_s) < 3, took_s  # quiet machine: 0.44
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-    topics = admin.list_topics(timeout=30).topics.values()
+    topics = admin.list_topics(timeout=60).topics.values()
     assert [one.leader for topic in topics for one in topic.partitions.values()] == [1] * TOPICS * PARTITIONS
     assert private_bytes(broker.pid) < 150_000_000
     assert len(os.listdir(f"/proc/{broker.pid}/fd")) < 50

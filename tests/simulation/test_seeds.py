@@ -53,7 +53,7 @@ def simulate(seed: int) -> Result:
     return Simulation(seed).run()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_some_hundred_seeds() -> None:
     with get_context("spawn").Pool(os.cpu_count()) as pool:
         results = list(pool.imap_unordered(simulate, range(SEEDS)))
@@ -62,7 +62,7 @@ def test_some_hundred_seeds() -> None:
     assert sum(result.counts["crashes in recovery"] for result in results) > SEEDS // 10
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_seeds_with_busy_compaction() -> None:
     """Of the groups' commits, with crashes and power cuts at any step of it."""
     with get_context("spawn").Pool(os.cpu_count()) as pool:
@@ -91,7 +91,7 @@ def test_a_log_for_whose_recovery_there_is_no_descriptor_is_waited_for_by_transa
     assert any("too many files are open" in line for line in result.trace)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_seeds_with_bits_that_flip() -> None:
     """What is damaged is not served, and nobody else notices: see docs/damage.md."""
     rotting = [seed for seed in range(20_000, 20_400) if Simulation(seed).rots][:ROTTING_SEEDS]
@@ -108,7 +108,7 @@ def simulate_transactions(seed: int) -> Result:
     return Simulation(seed, run_ms=9_000, transactions=True).run()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_seeds_with_transactions() -> None:
     with get_context("spawn").Pool(os.cpu_count()) as pool:
         results = pool.map(simulate_transactions, range(TRANSACTION_SEEDS))
@@ -122,7 +122,7 @@ def simulate_lost_states(seed: int) -> Result:
     return Simulation(seed, run_ms=9_000, transactions=True, only_power_cuts=True).run()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_seeds_with_states_of_transactions_that_power_cuts_take() -> None:
     """While what was written because of them is there: see docs/transactions.md."""
     with get_context("spawn").Pool(os.cpu_count()) as pool:

@@ -1,6 +1,5 @@
 """A broker as its users run it: the installed ``odradek serve`` in a process of its own."""
 
-import json
 import os
 import signal
 import subprocess
@@ -8,6 +7,8 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from tests.support.ports import ReservedPort
 
 PROGRAM = Path(sys.executable).parent / "odradek"
 
@@ -22,12 +23,11 @@ class BrokerProcess:
         self,
         data: Path,
         settings: Mapping[str, str] | None = None,
-        port: int = 0,
         program: Sequence[str] = (str(PROGRAM),),
     ) -> None:
         self.data = data
         self.settings = dict(settings or {})
-        self.port = port
+        self._port = ReservedPort()
         self.program = program
         self.log_path = data.parent / f"{data.name}.log"
         self._ready_path = data.parent / f"{data.name}.ready"
@@ -35,7 +35,7 @@ class BrokerProcess:
 
     @property
     def bootstrap(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"127.0.0.1:{self._port.number}"
 
     @property
     def pid(self) -> int:
@@ -46,7 +46,7 @@ class BrokerProcess:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def start(self, timeout_s: float = 30.0) -> "BrokerProcess":
+    def start(self, timeout_s: float = 60.0) -> "BrokerProcess":
         """Starts it and waits until it says that it is ready; raises with its log when it does not."""
         self._ready_path.unlink(missing_ok=True)
         command = [*self.program, "serve", "--listen", self.bootstrap, "--data", str(self.data)]
@@ -61,8 +61,7 @@ class BrokerProcess:
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 break
-            if self._ready_path.exists() and (text := self._ready_path.read_text()).endswith("\n"):
-                self.port = _port_in(text)
+            if self._ready_path.exists():
                 return self
             time.sleep(0.01)
         self.kill()
@@ -75,7 +74,7 @@ class BrokerProcess:
                 os.kill(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
-    def stop(self, timeout_s: float = 10.0) -> int:
+    def stop(self, timeout_s: float = 60.0) -> int:
         """SIGTERM; returns the exit code."""
         assert self._process is not None
         if self._process.poll() is None:
@@ -90,9 +89,3 @@ class BrokerProcess:
         if not self.log_path.exists():
             return ""
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
-
-
-def _port_in(ready_line: str) -> int:
-    servers = json.loads(ready_line)["bootstrap_servers"]
-    first = servers if isinstance(servers, str) else servers[0]
-    return int(first.split(",")[0].rpartition(":")[2])

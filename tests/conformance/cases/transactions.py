@@ -100,7 +100,7 @@ class Producer:
         return answer
 
     def settle(self) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while self._state() not in SETTLED:
             assert time.monotonic() < deadline, "the transaction does not end"
             time.sleep(0.02)
@@ -163,7 +163,7 @@ class Producer:
 
 def find_coordinator(c: Conversation, transactional_id: str) -> None:
     """Waits until the transaction coordinator is there."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     request = raw.request_of("FindCoordinator", key_type=1, coordinator_keys=[transactional_id])
     while c.quietly(request).coordinators[0].error_code:
         assert time.monotonic() < deadline, "no coordinator"
@@ -889,7 +889,7 @@ def a_transaction_runs_out_of_time(c: Conversation) -> None:
     p = Producer(c, timeout_ms=1)
     p.init()
     p.produce(0, b"a")
-    deadline = time.monotonic() + 25
+    deadline = time.monotonic() + 60
     while p._state() not in SETTLED:
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -70,7 +70,7 @@ class Reader(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None: ...
 
-    def take(self, count: int, timeout_s: float = 30.0) -> list[Received]:
+    def take(self, count: int, timeout_s: float = 60.0) -> list[Received]:
         """The next records, ``count`` of them or more; fails with what came when time runs out."""
         received: list[Received] = []
         deadline = time.monotonic() + timeout_s
@@ -161,7 +161,7 @@ class Driver(abc.ABC):
         """Copies ``count`` committed records exactly once; every third transaction is aborted first."""
         producer = self.transactional(group)
         copied = number = 0
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 90
         member = self.join(group, source, committed=True)
         while copied < count:
             assert time.monotonic() < deadline, f"only {copied} of {count} records were copied"
@@ -253,7 +253,7 @@ class Driver(abc.ABC):
 
 
 def settle(
-    members: Iterable[Member], partitions: int, timeout_s: float = 60.0
+    members: Iterable[Member], partitions: int, timeout_s: float = 90.0
 ) -> tuple[dict[Member, frozenset[tuple[str, int]]], list[Received]]:
     """Polls all members until ``partitions`` are spread over all of them; what came meanwhile is returned."""
     members = list(members)

@@ -36,7 +36,7 @@ def _run(command: Sequence[str], folder: Path, stamp: Path) -> None:
     if stamp.exists():
         return
     result = subprocess.run(
-        ["nice", *command], cwd=folder, capture_output=True, text=True, timeout=600, check=False
+        ["nice", *command], cwd=folder, capture_output=True, text=True, timeout=1_000, check=False
     )
     if result.returncode != 0:
         raise Unavailable(f"{' '.join(command)} failed: {(result.stderr or result.stdout)[-400:]}")

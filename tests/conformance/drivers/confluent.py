@@ -49,7 +49,7 @@ def _refused(error: KafkaError) -> Refused:
 
 def _await(future: "Future[Any]") -> Any:
     try:
-        return future.result(30)
+        return future.result(60)
     except KafkaException as error:
         raise _refused(error.args[0]) from error
 
@@ -92,7 +92,7 @@ class ConfluentReader(Reader):
         self.consumer = Consumer(settings)
         offset = start if isinstance(start, int) else _STARTS[start]
         if start == "latest":  # resolved here, as librdkafka would only do it some time after assign()
-            offset = self.consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)[1]
+            offset = self.consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=60)[1]
         self.consumer.assign([TopicPartition(topic, partition, offset)])
 
     def poll(self, timeout_s: float) -> list[Received]:
@@ -152,7 +152,7 @@ class ConfluentMember(Member):
 class ConfluentTransactions(TransactionalProducer):
     def __init__(self, bootstrap: str, transactional_id: str) -> None:
         self.producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": transactional_id})
-        self._call(self.producer.init_transactions, 30)
+        self._call(self.producer.init_transactions, 60)
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> None:
         try:
@@ -173,11 +173,11 @@ class ConfluentTransactions(TransactionalProducer):
         assert isinstance(member, ConfluentMember)
         positions = [TopicPartition(*where, offset) for where, offset in offsets.items()]
         metadata = member.consumer.consumer_group_metadata()
-        self._call(self.producer.send_offsets_to_transaction, positions, metadata, 30)
+        self._call(self.producer.send_offsets_to_transaction, positions, metadata, 60)
 
     def end(self, commit: bool) -> None:
         end = self.producer.commit_transaction if commit else self.producer.abort_transaction
-        self._call(end, 30)
+        self._call(end, 60)
 
     def close(self) -> None:
         self.producer.purge()
@@ -256,7 +256,7 @@ class ConfluentDriver(Driver):
         _await(self.admin.delete_topics([topic])[topic])
 
     def list_topics(self) -> set[str]:
-        return set(self.admin.list_topics(timeout=30).topics)
+        return set(self.admin.list_topics(timeout=60).topics)
 
     def partition_count(self, topic: str) -> int:
         asked = TopicCollection([topic])

@@ -179,7 +179,7 @@ class KafkaPythonTransactions(TransactionalProducer):
         ]
         self.producer.flush(60)
         for future in sent:
-            self._call(future.get, 1)
+            self._call(future.get, 60)
 
     def send_offsets(self, member: Member, group: str, offsets: Mapping[tuple[str, int], int]) -> None:
         assert isinstance(member, KafkaPythonMember)

@@ -150,7 +150,7 @@ public class Clients {
             var first = new TopicPartition(name, 0);
             consumer.assign(List.of(first));
             consumer.seek(first, 80);
-            var next = consumer.poll(Duration.ofSeconds(5)).records(first).get(0);
+            var next = consumer.poll(Duration.ofSeconds(60)).records(first).get(0);
             say("alone.seek", next.offset() + " " + next.value());
             var times = consumer.offsetsForTimes(Map.of(first, FIRST_TIMESTAMP_MS + 41));
             say("alone.time", times.get(first).offset() + " " + times.get(first).timestamp());
@@ -194,7 +194,7 @@ public class Clients {
         var members = admin.describeConsumerGroups(List.of(name)).describedGroups().get(name).get();
         say("group.state", members.groupState() + " " + members.members().size());
         say("group.delete", errorOf(admin.deleteConsumerGroups(List.of(name)).all()));
-        while (values.size() < 5 * RECORDS) {
+        while (values.size() < 5 * RECORDS || !isAtEnd(one) || !isAtEnd(two)) { // what moved may be read again
             poll(one, values);
             poll(two, values);
         }
@@ -209,6 +209,12 @@ public class Clients {
         say("group.committed", one.committed(one.assignment()).values().stream()
             .map(OffsetAndMetadata::offset).collect(Collectors.toCollection(TreeSet::new)));
         one.close();
+    }
+
+    private static boolean isAtEnd(KafkaConsumer<String, String> consumer) {
+        long end = 5 * RECORDS / PARTITIONS;
+        return !consumer.assignment().isEmpty()
+            && consumer.assignment().stream().allMatch(partition -> consumer.position(partition) == end);
     }
 
     private static void poll(KafkaConsumer<String, String> consumer, Set<String> values) {

@@ -42,7 +42,7 @@ import org.apache.kafka.streams.state.QueryableStoreTypes;
 public class StreamsApps {
     private static final int PARTITIONS = 2;
     private static final int LINES = 50;
-    private static final long PATIENCE_MS = 90_000;
+    private static final long PATIENCE_MS = 120_000;
     private final long firstTimestampMs = System.currentTimeMillis() - 3_600_000;
 
     private final String bootstrap;

@@ -146,7 +146,7 @@ public class Transactions {
     }
 
     private void waitForState(String id, String state) throws Exception {
-        long deadline = System.currentTimeMillis() + 30_000;
+        long deadline = System.currentTimeMillis() + 120_000;
         while (!states(name + id).equals(state) && System.currentTimeMillis() < deadline) {
             Thread.sleep(50);
         }

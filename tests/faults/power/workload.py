@@ -39,6 +39,7 @@ TRANSACTIONAL_ID = "copier"
 TXN_RECORDS = 2
 KEYS = 20
 OUTSTANDING = 40
+PATIENCE_S = 120.0
 SETTINGS: dict[str, object] = {
     "log.flush.interval.messages": 1,
     "log.cleaner.backoff.ms": 100,
@@ -68,12 +69,12 @@ class Workload:
         """Of the partition that is trimmed."""
         self._settings: dict[str, Any] = {"bootstrap.servers": bootstrap, "log_level": 0, "linger.ms": 1}
 
-    def run(self, seconds: float) -> None:
-        """For so long, then the power goes: nobody ends anything."""
+    def run(self, seconds: float, is_enough: Callable[[Trace], bool]) -> None:
+        """For so long, and on until it is enough; then the power goes: nobody ends anything."""
         admin = AdminClient({"bootstrap.servers": self._bootstrap})
         topics = [NewTopic(name, 2 if name != COMPACTED else 1, 1, config=TOPICS[name]) for name in TOPICS]
         for future in admin.create_topics(topics).values():
-            future.result(10)
+            future.result(60)
         for name in TOPICS:
             self._trace.tell("created", name)
         work: list[Callable[[], None]] = [
@@ -90,10 +91,14 @@ class Workload:
         for thread in threads:
             thread.start()
         time.sleep(seconds)
+        deadline = time.monotonic() + PATIENCE_S
+        while not (is_enough(self._trace) or self.failures):
+            assert time.monotonic() < deadline, "the clients do not get everything done"
+            time.sleep(0.2)
         self._trace.end()
         self._stopping.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(120)
             assert not thread.is_alive(), "a client does not end"
 
     def _guard(self, work: Callable[[], None]) -> None:
@@ -152,13 +157,13 @@ class Workload:
             send(producer, rng, sequence)
             sequence += 1
             producer.poll(0.001)
-        producer.flush(10)
+        producer.flush(60)
 
     def _transact(self) -> None:
         rng = random.Random(f"transactions {self._seed}")
         producer = Producer({**self._settings, "transactional.id": TRANSACTIONAL_ID})
         copier = Consumer({"bootstrap.servers": self._bootstrap, "group.id": COPIERS, "log_level": 0})
-        producer.init_transactions(10)
+        producer.init_transactions(60)
         number = 0
         while not self._stopping.is_set():
             producer.begin_transaction()
@@ -168,15 +173,15 @@ class Workload:
                         EXACT, value_of("txn", TXN_RECORDS * number + index), partition=partition
                     )
             if rng.random() < 0.2:
-                producer.flush(10)
+                producer.flush(60)
                 self._trace.tell("abort-txn", number)
-                producer.abort_transaction(10)
+                producer.abort_transaction(60)
             else:
                 where = TopicPartition(PLAIN, 0, number + 1)
-                producer.send_offsets_to_transaction([where], copier.consumer_group_metadata(), 10)
+                producer.send_offsets_to_transaction([where], copier.consumer_group_metadata(), 60)
                 self._trace.tell("commit-asked", COPIERS, 0, number + 1)
                 self._trace.tell("commit-txn", number)
-                producer.commit_transaction(10)
+                producer.commit_transaction(60)
                 self._trace.tell("committed-txn", number)
                 self._trace.tell("committed", COPIERS, 0, number + 1)
             number += 1
@@ -191,7 +196,7 @@ class Workload:
             self._trace.tell("trim-asked", 1, offset)
             where = TopicPartition(PLAIN, 1, offset)
             for future in admin.delete_records([where]).values():
-                self._trace.tell("trimmed", 1, future.result(10).low_watermark)
+                self._trace.tell("trimmed", 1, future.result(60).low_watermark)
 
     # -- with a client of our own
 
@@ -245,17 +250,23 @@ class Workload:
 
 
 def record(
-    folder: Path, seconds: float, seed: int, patch: pytest.MonkeyPatch, *, is_sound: bool = True
+    folder: Path,
+    seconds: float,
+    seed: int,
+    patch: pytest.MonkeyPatch,
+    *,
+    is_sound: bool = True,
+    is_enough: Callable[[Trace], bool] = lambda trace: True,
 ) -> Trace:
-    """What a broker on real files in ``folder`` does while everybody works for ``seconds``. One that
-    ``is_sound`` gives nobody an error."""
+    """What a broker on real files in ``folder`` does while everybody works for ``seconds``, and on until it
+    ``is_enough``. One that ``is_sound`` gives nobody an error."""
     trace = Trace(str(folder))
     disk = RecordingDisk(trace)
     patch.setattr("odradek.app.SystemDisk", lambda: disk)
     patch.setattr("odradek.server.worker.SystemDisk", lambda: disk)
     with Broker(config={**SETTINGS, "log.dirs": folder}) as broker:
         workload = Workload(broker.bootstrap_servers, trace, seed)
-        workload.run(seconds)
+        workload.run(seconds, is_enough)
         broker.kill()
     assert not (is_sound and workload.failures), workload.failures
     return trace

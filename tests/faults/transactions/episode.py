@@ -36,6 +36,7 @@ from tests.faults.transactions.trace import trace
 
 PARTITIONS = 3
 SEGMENT_BYTES = 1 << 20
+READ_S = 120.0
 GONE_S = 45.0
 """Clients that are to end finish their transaction first, which may need the broker to abort another one."""
 
@@ -141,7 +142,7 @@ class Episode:
             for topic in (self.input, *self.outputs.values())
         ]
         for future in admin.create_topics(topics).values():
-            future.result(30)
+            future.result(60)
 
     def _start_clients(self) -> None:
         common = Settings("", "", 0, self.broker.bootstrap, str(self.folder), PARTITIONS)
@@ -308,7 +309,7 @@ class Episode:
         try:
             answer = admin.list_consumer_group_offsets([asked], require_stable=True)[
                 self._group(protocol)
-            ].result(10)
+            ].result(60)
         except KafkaException:
             return {}
         return {one.partition: one.offset for one in answer.topic_partitions if one.offset >= 0}
@@ -341,7 +342,7 @@ class Episode:
         try:
             consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in places])
             open_places = set(places)
-            deadline = time.monotonic() + self.patience_s
+            deadline = time.monotonic() + READ_S
             while open_places:
                 assert time.monotonic() < deadline, (
                     f"{topic} could not be read to its end:\n{self.broker.log_tail()}"
@@ -365,7 +366,7 @@ class Episode:
             latest = {where: OffsetSpec.latest()}
             while True:
                 stable, end = (
-                    admin.list_offsets(latest, isolation_level=level)[where].result(10).offset
+                    admin.list_offsets(latest, isolation_level=level)[where].result(60).offset
                     for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
                 )
                 if stable == end:
