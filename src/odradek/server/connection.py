@@ -333,7 +333,7 @@ class Connection(asyncio.BufferedProtocol):
         elif sent < SLICE_BYTES:
             self._leave_to_the_transport()
         else:
-            self._server.call_soon(self._send_slice)
+            self._server.slice_soon(self._send_slice)
 
     def _leave_to_the_transport(self) -> None:
         slices, self._slices = self._slices, []

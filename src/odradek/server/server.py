@@ -86,6 +86,8 @@ class Server:
         self._flush_due_s = 0.0
         self._hold_handle: asyncio.TimerHandle | None = None
         """There while the next flush waits for those who will be back in a moment."""
+        self._slices: list[Callable[[], None]] = []
+        """What sends one each, once the next flush has begun."""
         self._linger_handle: asyncio.TimerHandle | None = None
         self._timer_handle: asyncio.TimerHandle | None = None
         self._housekeeping_handle: asyncio.TimerHandle | None = None
@@ -225,6 +227,19 @@ class Server:
     def call_soon(self, callback: Callable[[], None]) -> None:
         self._loop.call_soon(callback)
 
+    def slice_soon(self, send: Callable[[], None]) -> None:
+        """Has a slice of a long answer sent when others had their turn, and behind the beginning of a flush
+        that is due: it is put off by wake-ups, each of which would be as long as a slice."""
+        if self._flush_is_next and self._hold_handle is None:
+            self._slices.append(send)
+        else:
+            self._loop.call_soon(send)
+
+    def _let_slices_go(self) -> None:
+        slices, self._slices = self._slices, []
+        for send in slices:
+            self._loop.call_soon(send)
+
     def _flush_when_quiet(self) -> None:
         """Begins a flush of little behind the first wake-up that brings no request, so that what others have
         sent meanwhile rides along: clients that were answered together come back one after the other. It
@@ -239,6 +254,7 @@ class Server:
             self._loop.call_soon(self._flush_when_quiet)
         elif self.riders.are_awaited():
             self._hold_handle = self._loop.call_later(PROMPT_S, self._flush_without_the_late)
+            self._let_slices_go()
         else:
             self._flush()
 
@@ -256,6 +272,7 @@ class Server:
 
     def _flush(self) -> None:
         self._flush_is_next = False
+        self._let_slices_go()
         self._end_hold()
         if self._linger_handle is not None:
             self._linger_handle.cancel()

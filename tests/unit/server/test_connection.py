@@ -100,6 +100,8 @@ class FakeServer:
         else:
             self.soon.append(callback)
 
+    slice_soon = call_soon
+
 
 def connect(
     handle: Callable[[memoryview, Session], Answer], connected: socket.socket | None = None

@@ -204,6 +204,41 @@ def test_a_flush_of_little_is_put_off_while_requests_come_in_but_not_for_long(
     running(tmp_path, test)
 
 
+@pytest.mark.parametrize("is_held", [False, True])
+def test_slices_go_behind_the_beginning_of_a_flush_or_while_it_waits_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_held: bool
+) -> None:
+    async def test(node: Node) -> None:
+        server, happened = node.server, []
+        monkeypatch.setattr(server_module, "RIDE_S", 60.0)
+        monkeypatch.setattr(server_module, "PROMPT_S", 60.0)
+        server.riders = Riders(lambda: 1_000.0)
+        if is_held:
+            server.riders.answered([Rider()])
+        begin = server.broker.begin_flush
+
+        def flush() -> object:
+            happened.append("flush")
+            return begin()
+
+        monkeypatch.setattr(server.broker, "begin_flush", flush)
+        server.slice_soon(lambda: happened.append("first"))
+        await asyncio.sleep(0)
+        assert happened == ["first"], "no flush is due"
+        server.broker.want_flush(is_urgent=True)
+        server.settle()
+        server.slice_soon(lambda: happened.append("second"))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert happened == (["first", "second"] if is_held else ["first", "flush", "second"])
+        server.slice_soon(lambda: happened.append("third"))
+        await asyncio.sleep(0)
+        assert happened[-1] == "third", "a flush that waits for others is not waited for"
+        monkeypatch.undo()
+
+    running(tmp_path, test)
+
+
 class Rider:
     """Somebody who was prompt so far."""
 
