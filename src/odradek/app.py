@@ -198,7 +198,10 @@ async def _serve(config: BrokerConfig, ready_file: Path | None, on_ready: Callab
     await stop.wait()
     log.info("stopping")
     await node.stop()
-    log.info("stopped cleanly")
+    if node.server.broker.store.has_ended_cleanly:
+        log.info("stopped cleanly")
+    else:
+        log.warning("stopped; not all logs could be closed, the next start checks them")
 
 
 def _write_ready_file(path: Path, node: Node, config: BrokerConfig) -> None:

@@ -172,8 +172,12 @@ class Topics:
             log.warning("%s/partition.metadata cannot be written: %s", partition_log.folder, error)
 
     def _create(self, key: TopicPartition, topic_id: TopicId, config: LogConfig) -> tuple[Log, bool]:
-        """A new log; an offline one in its place, and False, when the disk refuses."""
+        """A new log; an offline one in its place, and False, when the disk refuses. One that has held records
+        is not made anew."""
         now_ms = self._clock.now_ms()
+        lost = self._store.what_was_lost(key, topic_id)
+        if lost is not None:
+            return self._store.stand_in(key, topic_id, config, now_ms, lost), True
         try:
             return self._store.create(key, topic_id, config, now_ms), True
         except OSError as error:

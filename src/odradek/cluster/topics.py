@@ -89,7 +89,7 @@ def _create_topic(
         raise ApiError(ErrorCode.INVALID_TOPIC_EXCEPTION, reason)
     if name == METADATA_TOPIC:
         raise ApiError(
-            ErrorCode.TOPIC_AUTHORIZATION_FAILED,
+            ErrorCode.INVALID_REQUEST,
             f"{name} is the name of Kafka's metadata log, which is no topic",
         )
     if name in image.topics:

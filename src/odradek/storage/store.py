@@ -25,7 +25,7 @@ from odradek.storage.config import LogConfig
 from odradek.storage.data_folder import load_identity, take_folder
 from odradek.storage.disk import Disk, replace_file
 from odradek.storage.flush import FlushTicket
-from odradek.storage.flush_journal import NOTHING_TOLD, Fact, Told, read_facts
+from odradek.storage.flush_journal import NOTHING_TOLD, Fact, Noted, Place, Told, read_facts
 from odradek.storage.loading import UNKNOWN_OFFSET, Found, create_log
 from odradek.storage.log import Log
 from odradek.storage.recover_job import LogRecovered
@@ -49,6 +49,7 @@ class LogStore:
     __slots__ = (
         "_garbage",
         "_lock",
+        "_not_here",
         "_stale",
         "are_ends_known",
         "broker_epoch",
@@ -57,6 +58,7 @@ class LogStore:
         "directory_id",
         "disk",
         "folder",
+        "has_ended_cleanly",
         "logs",
         "node_id",
         "previous_broker_epoch",
@@ -75,7 +77,7 @@ class LogStore:
         """Up to where compacted logs are clean."""
         self.cluster_id = self.directory_id = ""
         self.node_id = -1
-        self.was_clean = False
+        self.was_clean = self.has_ended_cleanly = False
         self.recovering = Recovering(volume, self.logs)
         """The logs that are still to be recovered, if :meth:`open` has left any."""
         self.broker_epoch = self.previous_broker_epoch = -1
@@ -86,6 +88,8 @@ class LogStore:
         self._garbage: list[tuple[int, Garbage]] = []
         """(when it may go, monotonic; what)"""
         self.remover = Remover(volume.disk)
+        self._not_here: dict[Place, Noted] = {}
+        """What the flush journal told of logs that have no folder: deleted ones, for the most part."""
         self._stale: set[TopicPartition] = set()
         """Deleted partitions that the checkpoints on disk may still name."""
         volume.log_start_checkpoint = self._log_start_checkpoint
@@ -146,9 +150,8 @@ class LogStore:
         self.was_clean = self.was_clean and not damaged
         is_start_lost = names.LOG_STARTS in damaged
         self.cleaner_points = self._read_offsets(names.CLEANER_POINTS, [])
-        flushed = NOTHING_TOLD
-        if not self.was_clean:
-            flushed = read_facts(self.disk, f"{self.folder}/{names.FLUSHED_OFFSETS}")
+        told = read_facts(self.disk, f"{self.folder}/{names.FLUSHED_OFFSETS}")
+        flushed = NOTHING_TOLD if self.was_clean else told
         partitions = []
         for entry in self.disk.entries(self.folder):
             if entry.name == names.KAFKA_METADATA_FOLDER:
@@ -183,6 +186,8 @@ class LogStore:
         if not self.was_clean and self.logs and not self.recovering.is_needed:
             self._sync_recovered()
             self.volume.write_recovery_points()
+        here = {(each.topic_id, each.topic_partition.partition) for each in self.logs.values()}
+        self._not_here = {place: told.of(place) for place in told.facts.keys() - here}
         self.volume.journal.start(self._facts_to_keep(flushed), flushed)
 
     def _tell_of_recovery(self, took_ms: int) -> None:
@@ -281,15 +286,27 @@ class LogStore:
             self._stale.clear()
         return log
 
+    def what_was_lost(self, topic_partition: TopicPartition, topic_id: TopicId) -> DamageError | None:
+        """Why a log that is not here must not be made anew: it has held records. Who took its folder away
+        may put it back."""
+        place = (topic_id, topic_partition.partition)
+        noted = self._not_here.get(place)
+        if noted is None or not noted.offset:
+            return None
+        self.volume.journal.note([noted.as_fact(place)])  # for the next start
+        folder = f"{self.folder}/{names.folder_name(topic_partition)}"
+        return DamageError(folder, 0, f"it is gone, and with it all records below offset {noted.offset}")
+
     def stand_in(
         self,
         topic_partition: TopicPartition,
         topic_id: TopicId,
         config: LogConfig,
         now_ms: int,
-        error: OSError | None = None,
+        error: OSError | DamageError | None = None,
     ) -> Log:
-        """An offline log that is not kept here, for one that could not be made because of ``error``.
+        """An offline log that is not kept here, for one that could not be made, or must not be, because of
+        ``error``.
 
         Without an error it is to be made soon, and nobody is told that it is offline.
         """
@@ -299,6 +316,9 @@ class LogStore:
         log.refused_first = {}
         if error is None:
             log.offline = DamageError(folder, 0, "it is being made")
+        elif isinstance(error, DamageError):
+            log.refused_first = None
+            log.go_offline(error)
         else:
             log.go_offline(DamageError(folder, 0, f"it cannot be made: {error}"))
         return log
@@ -437,17 +457,23 @@ class LogStore:
         """
         try:
             if clean:
-                for log in self.logs.values():
-                    log.write_closing_files()
+                unclosed = 0
+                for each in self.logs.values():
+                    try:
+                        each.write_closing_files()
+                    except OSError as error:
+                        unclosed += 1
+                        log.error("%s cannot be closed, the next start checks it: %s", each.folder, error)
                     if len(self.volume.dirty) >= CLOSED_AT_ONCE:
                         self.flush(now_ms)
                 self.flush(now_ms)
                 self.write_checkpoints()
-                if all(log.is_settled for log in self.logs.values()):
+                if not unclosed and all(each.is_settled for each in self.logs.values()):
                     marker = encode_clean_shutdown(self.broker_epoch)
                     replace_file(self.disk, f"{self.folder}/{names.CLEAN_SHUTDOWN}", marker)
+                    self.has_ended_cleanly = True
         finally:
-            for log in self.logs.values():
-                log.close()
+            for each in self.logs.values():
+                each.close()
             self.volume.journal.close()
             self.disk.close(self._lock)

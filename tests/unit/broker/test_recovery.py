@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -236,15 +237,18 @@ def test_a_log_whose_owner_is_not_told_is_named_when_it_comes(harness: Harness) 
 
 
 def test_a_log_of_an_earlier_topic_is_set_aside_at_the_start(harness: Harness) -> None:
-    path = Path(harness.folder, "a-0", "partition.metadata")
+    """The broker was killed before it came to it, and the new one has no records yet."""
+    create(harness, "b")
     harness.broker.close(is_clean=False)
+    shutil.copytree(harness.folder / "a-0", harness.folder / "b-0", dirs_exist_ok=True)
+    path = Path(harness.folder, "b-0", "partition.metadata")
     path.write_bytes(b"version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAFw")
     harness.at_once_bytes = 0
     harness.start()
     queue = harness.broker.recovery.jobs = JobQueue(harness.disk)
-    assert end_offset(harness, "a", 0) == (0, 0)
+    assert end_offset(harness, "b", 0) == (0, 0)
     recover(harness, queue)
-    assert [end_offset(harness, "a", index) for index in range(2)] == [(0, 0), (0, 2)]
+    assert [end_offset(harness, name, 0) for name in ("a", "b")] == [(0, 2), (0, 0)]
 
 
 class DyingJobs:

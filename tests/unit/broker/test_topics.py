@@ -102,6 +102,49 @@ def test_a_folder_that_does_not_say_whose_it_is_is_kept(
     assert path.read_bytes() == whole
 
 
+@pytest.mark.parametrize("is_clean", [True, False])
+def test_a_folder_that_was_taken_away_is_not_made_anew(
+    tmp_path: Path, is_clean: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With it went what was acknowledged, and its offsets would be given to others."""
+
+    def end() -> None:
+        if is_clean:
+            harness.stop()
+        else:
+            harness.broker.close(is_clean=False)
+
+    harness = Harness(tmp_path)
+    for topic in ("a", "b", "empty"):
+        create(harness, topic)
+    assert [produce(harness, topic) for topic in ("a", "b")] == [0, 0]
+    end()
+    (tmp_path / "a-0").rename(tmp_path / "aside")
+    (tmp_path / "empty-0").rename(tmp_path / "aside too")
+    for _ in range(3):  # it is not forgotten over restarts
+        harness.start()
+        harness.broker.housekeep()
+        assert produce(harness, "a") == ErrorCode.KAFKA_STORAGE_ERROR
+        assert [produce(harness, topic) for topic in ("b", "empty")] == [0, 0]
+        assert not (tmp_path / "a-0").exists()
+        end()
+    assert "a-0 is offline" in caplog.text
+    assert "all records below offset 1" in caplog.text
+    (tmp_path / "aside").rename(tmp_path / "a-0")
+    harness.start()
+    partition = harness.broker.topics.partition("a", 0)
+    assert partition is not None
+    assert partition.log.log_end_offset == 1
+    assert produce(harness, "a") == 0
+    harness.broker.close(is_clean=is_clean)
+    (tmp_path / "a-0").rename(tmp_path / "aside")
+    harness.start()
+    harness.call(DeleteTopicsRequest(topics=[DeleteTopicState(name="a")]))
+    create(harness, "a")
+    assert produce(harness, "a") == 0
+    harness.stop()
+
+
 def test_one_wrong_character_does_not_make_a_folder_another_topics(tmp_path: Path) -> None:
     harness = Harness(tmp_path)
     create(harness, "a")

@@ -65,7 +65,7 @@ def test_manual_assignment() -> None:
         (NewTopic("x" * 250), ErrorCode.INVALID_TOPIC_EXCEPTION, "longer than"),
         (NewTopic("there"), ErrorCode.TOPIC_ALREADY_EXISTS, "'there' already exists"),
         (NewTopic("a_b"), ErrorCode.INVALID_TOPIC_EXCEPTION, "collides with existing topic: a.b"),
-        (NewTopic("__cluster_metadata"), ErrorCode.TOPIC_AUTHORIZATION_FAILED, "metadata log"),
+        (NewTopic("__cluster_metadata"), ErrorCode.INVALID_REQUEST, "metadata log"),
         (NewTopic("n", 0), ErrorCode.INVALID_PARTITIONS, "non-positive"),
         (NewTopic("n", -2), ErrorCode.INVALID_PARTITIONS, "non-positive"),
         (NewTopic("n", MAX_RECORDS + 1), ErrorCode.POLICY_VIOLATION, "Excessively large"),

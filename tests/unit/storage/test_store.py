@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,25 @@ def test_a_start_tells_of_what_it_had_to_check(
     crash(again)
     opener(at_once_bytes=0)
     assert caplog.text.count("recovery") == 1, "what goes on in the background tells of itself"
+
+
+def test_a_log_that_cannot_be_closed_keeps_no_other_from_it(
+    opener: Opener, store: LogStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = make_log(store), make_log(store, partition=TopicPartition("u", 0))
+    for log in (first, second):
+        append(log, b"a")
+    store.flush(NOW_MS)
+    shutil.rmtree(first.folder)
+    stop(store)
+    assert f"{first.folder} cannot be closed" in caplog.text
+    assert not store.has_ended_cleanly
+    again = opener()
+    assert not again.was_clean
+    assert values_of(again.logs[second.topic_partition]) == [b"a"]
+    assert again.logs[second.topic_partition].recovery_point == 1
+    stop(again)
+    assert again.has_ended_cleanly
 
 
 def test_leader_epochs_that_only_the_log_knew_are_kept(opener: Opener, store: LogStore) -> None:
