@@ -28,6 +28,7 @@ FOUND = {
     "the journal's word on a log that did not tell its topic was lost, and damage was cut off": 20543,
     "a deletion that the metadata log had failed to take was answered as done when it was asked again": 7413,
     "a log for which there was no descriptor at a start was offline until the next": 20582,
+    "a power cut after a crash took what was known to be flushed, and damage was cut off": 91196,
 }
 """What went wrong once → a seed that showed it. The fixes have unit tests of their own."""
 

@@ -398,8 +398,6 @@ class Broker:
         self.want_flush(is_urgent=True)
 
     def _log_went_offline(self, failed: LogState) -> None:
-        fix = "once its files are in order a restart brings it back, see `odradek log verify`"
-        log.error("%s is offline: %s; %s", failed.topic_partition, failed.offline, fix)
         partition = self.topics.partition(*failed.topic_partition)
         if partition is not None and partition.log is failed:
             try:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 
 from odradek.core.errors import ApiError, DamageError, ErrorCode
 from odradek.core.ids import ZERO_ID, TopicId, TopicPartition
@@ -20,6 +21,8 @@ from odradek.storage.producers import KeptBatch, Producers
 from odradek.storage.recovery import Recovered, load_epochs, load_producers
 from odradek.storage.segment import ROOM_FROM_BYTES, Segment
 from odradek.storage.volume import Volume
+
+log = logging.getLogger("odradek.storage")
 
 NOT_READY = -1
 """The active segment's descriptor while it is not prepared for appending."""
@@ -354,6 +357,8 @@ class LogState:
         """Serve nothing any more; the bytes are left as they are."""
         if self.offline is None:
             self.offline = damage
+            fix = "once its files are in order a restart brings it back, see `odradek log verify`"
+            log.error("%s is offline: %s; %s", self.topic_partition, damage, fix)
             self._fd = NOT_READY
             self.volume.timed.discard(self)
             self.volume.on_offline(self)

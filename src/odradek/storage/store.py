@@ -5,6 +5,7 @@ Source: ``LogManager``; FORMAT.md has the files.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 from collections.abc import Callable, Iterator
@@ -189,17 +190,20 @@ class LogStore:
         here = {(each.topic_id, each.topic_partition.partition) for each in self.logs.values()}
         self._not_here = {place: told.of(place) for place in told.facts.keys() - here}
         self.volume.journal.start(self._facts_to_keep(flushed), flushed)
+        if not self.was_clean:  # a power cut may follow the crash, and take what the last one did not sync
+            with contextlib.suppress(OSError):
+                self.volume.journal.sync()
 
     def _tell_of_recovery(self, took_ms: int) -> None:
         if self.was_clean or not self.logs or self.recovering.is_needed:  # that tells of itself
             return
-        read = [
-            sum(part.size for part in each.segments if not part.unchecked_to) for each in self.logs.values()
-        ]
+        logs = self.logs.values()
+        read = [sum(part.size for part in each.segments if not part.unchecked_to) for each in logs]
+        damaged = sum(each.offline is not None for each in logs)
         log.info(
             "recovery: the last stop was not clean; %d of %d partitions had something to check, %.1f MB, and"
-            " it took %.2f s",
-            *(sum(map(bool, read)), len(read), sum(read) / 1e6, took_ms / 1_000),
+            " it took %.2f s; %d are damaged",
+            *(sum(map(bool, read)) + damaged, len(read), sum(read) / 1e6, took_ms / 1_000, damaged),
         )
 
     def _may_be_clean_to(self, log: Log, offset: int) -> bool:

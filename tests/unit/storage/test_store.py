@@ -58,7 +58,7 @@ def test_a_start_tells_of_what_it_had_to_check(
     caplog.set_level("INFO")
     large = LogConfig()
     append(make_log(store, large), bytes(300_000))
-    make_log(store, large, TopicPartition("empty", 0))
+    make_log(store, large, TopicPartition("empty", 1))
     stop(store)
     again = opener(config=large)
     assert "recovery" not in caplog.text
@@ -77,7 +77,7 @@ def test_a_start_tells_of_what_it_had_to_check(
 def test_a_log_that_cannot_be_closed_keeps_no_other_from_it(
     opener: Opener, store: LogStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first, second = make_log(store), make_log(store, partition=TopicPartition("u", 0))
+    first, second = make_log(store), make_log(store, partition=TopicPartition("u", 1))
     for log in (first, second):
         append(log, b"a")
     store.flush(NOW_MS)
@@ -91,6 +91,24 @@ def test_a_log_that_cannot_be_closed_keeps_no_other_from_it(
     assert again.logs[second.topic_partition].recovery_point == 1
     stop(again)
     assert again.has_ended_cleanly
+
+
+def test_damage_that_a_start_finds_is_told_of_with_file_and_position(
+    opener: Opener, store: LogStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = make_log(store)
+    append(log, bytes(200))
+    store.flush(NOW_MS)
+    crash(store)
+    path = Path(log.active.path())
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    caplog.set_level("INFO")
+    again = opener()
+    assert f"t-0 is offline: {path} at byte 0: CRC" in caplog.text
+    assert "1 are damaged" in caplog.text
+    assert not again.volume.journal.is_dirty, "what was known to be flushed survives a power cut from now on"
 
 
 def test_leader_epochs_that_only_the_log_knew_are_kept(opener: Opener, store: LogStore) -> None:
