@@ -5,6 +5,7 @@ by chance they end as differently as Kafka's.
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from tests.conformance.kafka_process import KafkaProcess
 from tests.support.broker_process import BrokerProcess
 
-pytestmark = [pytest.mark.java, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.java, pytest.mark.slow, pytest.mark.timeout(900)]
 
 SETTINGS = {
     "log.retention.check.interval.ms": "500",
@@ -29,6 +30,10 @@ SETTINGS = {
 }
 SETTLES_S = 8.0
 """Before what is compacted gets some more, and again after that: deletions go with the second pass."""
+UNCHANGED_S = 4.0
+"""It has settled when no log has changed for so long; checks are half a second apart."""
+PATIENCE_S = 90.0
+"""For ours to leave what Kafka leaves: it does such work with what others leave of the cores."""
 DAY_MS = 86_400_000
 LONG_AGO_MS = 40 * DAY_MS
 LARGE = b"v" * 100_000
@@ -129,36 +134,78 @@ class Leavings(NamedTuple):
     jittered: list[tuple[int, ...]]
 
 
-def left_by(bootstrap: str, data: Path) -> Leavings:
-    """Writes all there is to a broker, and gives it time."""
-    now_ms = int(time.time() * 1000)
+def left_by(bootstrap: str, data: Path, wanted: Leavings | None = None) -> Leavings:
+    """Writes all there is to a broker, and gives it time, more while it has not left what is ``wanted``."""
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     topics = {name: f"t{number}" for number, name in enumerate(CASES)}
-    wanted = [NewTopic(topics[name], 1, 1, config=dict(case.configs)) for name, case in CASES.items()]
-    wanted.append(NewTopic("jittered", JITTERED_PARTITIONS, 1, config=JITTERED))
-    for future in admin.create_topics(wanted).values():
-        future.result(20)
+    new = [NewTopic(topics[name], 1, 1, config=dict(case.configs)) for name, case in CASES.items()]
+    new.append(NewTopic("jittered", JITTERED_PARTITIONS, 1, config=JITTERED))
+    for future in admin.create_topics(new).values():
+        future.result(60)
     settings = {"bootstrap.servers": bootstrap, "linger.ms": 0, "log_level": 0}
     producer = Producer({**settings, "topic.metadata.refresh.fast.interval.ms": 50})
     for name, case in CASES.items():
+        now_ms = int(time.time() * 1000)  # of this case: what has come of others by now took a while
         for record in case.records:
             stamp = now_ms - record.age_ms
             producer.produce(topics[name], record.value, record.key, 0, timestamp=stamp)
-            assert producer.flush(30) == 0  # each a batch of its own
+            assert producer.flush(60) == 0  # each a batch of its own
+    now_ms = int(time.time() * 1000)
     for number in range(JITTERED_RECORDS):
         stamp = now_ms - 2_000 * (JITTERED_RECORDS - number)
         for partition in range(JITTERED_PARTITIONS):
             producer.produce("jittered", b"v", None, partition, timestamp=stamp)
-        assert producer.flush(30) == 0
+        assert producer.flush(60) == 0
     time.sleep(2)
     for _ in range(2):
+        began = time.monotonic()
         for name, case in CASES.items():
             if "compact" in case.configs.get("cleanup.policy", ""):
                 producer.produce(topics[name], b"last", b"last", 0)  # rolls what is due
-        assert producer.flush(30) == 0
-        time.sleep(SETTLES_S)
+        assert producer.flush(60) == 0
+        _await_pass(
+            bootstrap, data, [topics[name] for name, case in CASES.items() if case.configs == COMPACT]
+        )
+        _settle(data, began)
+    deadline = time.monotonic() + PATIENCE_S
+    left = {name: _left(bootstrap, data, topic) for name, topic in topics.items()}
+    while wanted is not None and left != wanted.cases and time.monotonic() < deadline:
+        time.sleep(0.5)
+        left = {name: _left(bootstrap, data, topic) for name, topic in topics.items()}
     jittered = [_segments(data, f"jittered-{index}") for index in range(JITTERED_PARTITIONS)]
-    return Leavings({name: _left(bootstrap, data, topic) for name, topic in topics.items()}, jittered)
+    return Leavings(left, jittered)
+
+
+def _await_pass(bootstrap: str, data: Path, topics: list[str]) -> None:
+    """Until those are compacted up to the last record: without, the next pass would be their first."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "nobody", "log_level": 0})
+    ends = {topic: consumer.get_watermark_offsets(TopicPartition(topic, 0), 60)[1] for topic in topics}
+    consumer.close()
+    wanted = {f"{topic} 0 {end - 1}" for topic, end in ends.items()}
+    checkpoint = data / "cleaner-offset-checkpoint"
+    deadline = time.monotonic() + PATIENCE_S
+    while not (checkpoint.exists() and wanted <= set(checkpoint.read_text().splitlines())):
+        assert time.monotonic() < deadline, f"of {wanted} there is only {checkpoint.read_text()}"
+        time.sleep(0.1)
+
+
+def _settle(data: Path, began: float) -> None:
+    changed = time.monotonic()
+    seen = _sizes(data)
+    while time.monotonic() < max(began + SETTLES_S, min(changed + UNCHANGED_S, began + PATIENCE_S)):
+        time.sleep(0.2)
+        found = _sizes(data)
+        if found != seen:
+            seen, changed = found, time.monotonic()
+
+
+def _sizes(data: Path) -> dict[Path, int]:
+    """Of the logs of all cases."""
+    sizes = {}
+    for path in data.glob("t*-0/*.log"):
+        with suppress(FileNotFoundError):
+            sizes[path] = path.stat().st_size
+    return sizes
 
 
 def _segments(data: Path, folder: str) -> tuple[int, ...]:
@@ -167,10 +214,10 @@ def _segments(data: Path, folder: str) -> tuple[int, ...]:
 
 def _left(bootstrap: str, data: Path, topic: str) -> Left:
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "nobody", "log_level": 0})
-    start, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), 10)
+    start, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), 60)
     consumer.assign([TopicPartition(topic, 0, start)])
     records: list[tuple[int, bytes | None, int]] = []
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while start < end and (not records or records[-1][0] < end - 1) and time.monotonic() < deadline:
         for raw in consumer.consume(500, 0.1):
             if raw.error() is None:
@@ -192,10 +239,10 @@ def kafka_left(tmp_path_factory: pytest.TempPathFactory) -> Leavings:
 
 
 @pytest.fixture(scope="module")
-def ours_left(tmp_path_factory: pytest.TempPathFactory) -> Leavings:
+def ours_left(tmp_path_factory: pytest.TempPathFactory, kafka_left: Leavings) -> Leavings:
     broker = BrokerProcess(tmp_path_factory.mktemp("ours") / "data", SETTINGS).start()
     try:
-        return left_by(broker.bootstrap, broker.data)
+        return left_by(broker.bootstrap, broker.data, kafka_left)
     finally:
         broker.kill()
 

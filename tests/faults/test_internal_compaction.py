@@ -136,6 +136,9 @@ async def _state(broker: BrokerProcess) -> dict[str, Any]:
         }
         transactions = {}
         for name in TRANSACTIONAL_IDS:
-            found = await describe_transaction(client, name)
+            deadline = time.monotonic() + 60
+            while (found := await describe_transaction(client, name)).state.startswith("Prepare"):
+                assert time.monotonic() < deadline, f"{name} stays {found.state}"
+                await asyncio.sleep(0.02)  # the markers come a moment after the answer
             transactions[name] = (found.state, found.producer_id, found.producer_epoch, found.partitions)
         return {"groups": groups, "transactions": transactions}

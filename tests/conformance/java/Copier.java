@@ -51,12 +51,17 @@ public class Copier {
     public static void main(String[] arguments) {
         var copier = new Copier(arguments[0], arguments[1], arguments[2], arguments[3], arguments[4]);
         var random = new Random();
+        boolean hasFailed = false;
         while (true) {
             try {
+                if (hasFailed) {
+                    copier.startOver();
+                    hasFailed = false;
+                }
                 copier.copy(random.nextInt(4) == 0);
             } catch (KafkaException error) {
                 System.err.println(error);
-                copier.startOver();
+                hasFailed = true;
             }
         }
     }

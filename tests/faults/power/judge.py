@@ -29,8 +29,8 @@ from tests.faults.power.workload import (
     TXN_RECORDS,
 )
 
-TIMEOUT_S = 15.0
-CLIENT_TIMEOUT_MS = 5_000
+TIMEOUT_S = 60.0
+CLIENT_TIMEOUT_MS = 30_000
 Problems = list[str]
 
 

@@ -37,7 +37,7 @@ from tests.faults.transactions.trace import trace
 PARTITIONS = 3
 SEGMENT_BYTES = 1 << 20
 READ_S = 120.0
-GONE_S = 45.0
+GONE_S = 90.0
 """Clients that are to end finish their transaction first, which may need the broker to abort another one."""
 
 

@@ -1,7 +1,5 @@
 """``odradek cluster``."""
 
-import socket
-
 import pytest
 
 from odradek.cli.cluster import problems, size
@@ -10,6 +8,7 @@ from odradek.client.cluster import BrokerHealth, ClusterHealth, LogDir
 from odradek.core.errors import DamageError
 from odradek.core.ids import TopicPartition
 from odradek.testing import Broker
+from tests.support.ports import ReservedPort
 from tests.unit.cli.conftest import Run
 
 
@@ -49,9 +48,8 @@ def test_offline_partitions_are_named_and_counted(run_offline: Run, monkeypatch:
 def test_scrub_and_compaction_are_told_where_metrics_are_served(
     run_offline: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        listener = f"127.0.0.1:{free.getsockname()[1]}"
+    port = ReservedPort()
+    listener = f"127.0.0.1:{port.number}"
     with Broker(config={"odradek.metrics.listener": listener}) as broker:
         monkeypatch.setenv("ODRADEK_BOOTSTRAP", broker.bootstrap_servers)
         shown = run_offline("cluster", "health").out

@@ -101,7 +101,7 @@ def test_producer_ids_never_go_back() -> None:
 def test_a_change_is_cheap_beside_ten_thousand_partitions() -> None:
     image = image_with(*(f"topic-{number}" for number in range(10_000)))
     change = topic_records("another", 20_000)
-    started = time.perf_counter()
+    started_s = time.thread_time()
     for _ in range(20):
         fold_all(image, change, 2)
-    assert (time.perf_counter() - started) / 20 < 0.02
+    assert (time.thread_time() - started_s) / 20 < 0.02

@@ -42,7 +42,7 @@ class Peer:
 
     async def answer(self) -> bytes:
         """The next response, whole."""
-        (size,) = struct.unpack(">i", await asyncio.wait_for(self.reader.readexactly(4), 5))
+        (size,) = struct.unpack(">i", await asyncio.wait_for(self.reader.readexactly(4), 60))
         return await self.reader.readexactly(size)
 
     def close(self) -> None:
@@ -100,11 +100,11 @@ def test_a_rate_of_new_connections_makes_them_wait(tmp_path: Path) -> None:
         # The windows that are taken for granted let one per second and window through.
         peers = [await Peer.connect(node) for _ in range(2)]
         assert await old.answers()
-        assert loop.time() - started < 0.5
+        assert loop.time() - started < 1.0
         assert all([await peer.answers() for peer in peers])
-        assert loop.time() - started > 0.4  # the second is a little older than `started`
+        assert loop.time() - started > 0.9  # the second is a little older than `started`
 
-    running(tmp_path, test, max_connection_creation_rate="2", quota_window_num="2")
+    running(tmp_path, test, max_connection_creation_rate="1", quota_window_num="2")
 
 
 def test_a_quota_of_an_address_closes_those_that_come_too_early(tmp_path: Path) -> None:
@@ -122,13 +122,14 @@ def test_a_quota_of_an_address_closes_those_that_come_too_early(tmp_path: Path) 
 def test_idle_connections_are_closed(tmp_path: Path) -> None:
     async def test(node: Node) -> None:
         idle, busy = await Peer.connect(node), await Peer.connect(node)
-        for _ in range(6):
-            assert await busy.answers()
-            await asyncio.sleep(0.5)
-        assert await asyncio.wait_for(idle.reader.read(1), 5) == b""
+        async with asyncio.timeout(60):
+            while not idle.reader.at_eof():
+                assert await busy.answers()
+                await asyncio.sleep(0.05)
+        assert await idle.reader.read(1) == b""
         assert await busy.answers()
 
-    running(tmp_path, test, connections_max_idle_ms="1000")
+    running(tmp_path, test, connections_max_idle_ms="1500")
 
 
 def test_halves_of_large_requests_wait_for_room_and_others_do_not_notice(tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_a_frame_that_is_too_large_is_refused_alone(tmp_path: Path) -> None:
     async def test(node: Node) -> None:
         bad, good = await Peer.connect(node), await Peer.connect(node)
         bad.writer.write(struct.pack(">i", 2_000_000))
-        assert await asyncio.wait_for(bad.reader.read(1), 5) == b""
+        assert await asyncio.wait_for(bad.reader.read(1), 60) == b""
         assert await good.answers()
 
     running(tmp_path, test, socket_request_max_bytes="1000000")
@@ -193,11 +194,11 @@ def test_a_muted_connection_is_read_no_further(tmp_path: Path) -> None:
             for one in node.server._connections
             if one.transport.get_extra_info("peername") == muted.writer.get_extra_info("sockname")
         ]
-        node.server.broker.quotas.mute(connection.session, 300)
+        node.server.broker.quotas.mute(connection.session, 1_000)
         started = asyncio.get_running_loop().time()
         assert await other.answers()
-        assert asyncio.get_running_loop().time() - started < 0.2
+        assert asyncio.get_running_loop().time() - started < 0.9
         assert await muted.answers()
-        assert asyncio.get_running_loop().time() - started > 0.25
+        assert asyncio.get_running_loop().time() - started > 0.95
 
     running(tmp_path, test)

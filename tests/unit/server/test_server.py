@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -21,21 +20,15 @@ from odradek.server.riders import PROMPT_TIMES, Riders
 from odradek.server.server import OVERLAP_FROM_BYTES
 from odradek.storage.pacing import GENTLE_SHARE, IDLE_COMMITS
 from odradek.storage.volume import Volume
+from tests.support.ports import ReservedPort
 from tests.unit.server.test_limits import Peer, running
 
 ADD_PARTITIONS_TO_TXN, TXN_OFFSET_COMMIT = 24, 28
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def test_listeners_come_and_go(tmp_path: Path) -> None:
     async def test(node: Node) -> None:
-        old, new = node.addresses[0][1], free_port()
+        old, new = ports[0].number, ports[1].number
         first = f"PLAINTEXT://127.0.0.1:{old}"
         async with Client(node.bootstrap_servers) as client:
             both = {
@@ -46,12 +39,12 @@ def test_listeners_come_and_go(tmp_path: Path) -> None:
             extra = await connect(new)
             assert await extra.answers()
             await alter_configs(client, ResourceType.BROKER, "1", {"listeners": first})
-            assert await asyncio.wait_for(extra.reader.read(1), 5) == b""
+            assert await asyncio.wait_for(extra.reader.read(1), 60) == b""
             assert not await is_open(new)
         assert await (await Peer.connect(node)).answers()
 
     async def connect(port: int) -> Peer:
-        for _ in range(100):
+        for _ in range(3_000):
             try:
                 return Peer(*await asyncio.open_connection("127.0.0.1", port))
             except ConnectionRefusedError:
@@ -65,8 +58,8 @@ def test_listeners_come_and_go(tmp_path: Path) -> None:
             return False
         return True
 
-    port = free_port()
-    running(tmp_path, test, listeners=f"PLAINTEXT://127.0.0.1:{port}")
+    ports = ReservedPort(), ReservedPort()
+    running(tmp_path, test, listeners=f"PLAINTEXT://127.0.0.1:{ports[0].number}")
 
 
 def test_what_is_removed_gives_way_to_flushes(tmp_path: Path) -> None:
@@ -99,9 +92,9 @@ def test_processes_are_told_of_writers_and_of_what_is_urgent(
             await asyncio.sleep(0.01)
         assert sign.share == 1.0
         server.broker.apis[api_key].requests += more  # what nobody flushes
-        await asyncio.wait_for(shows(GENTLE_SHARE), 20)
+        await asyncio.wait_for(shows(GENTLE_SHARE), 60)
         server.broker.store.set_tight(True)
-        await asyncio.wait_for(shows(1.0), 20)
+        await asyncio.wait_for(shows(1.0), 60)
 
     running(tmp_path, test)
 

@@ -90,7 +90,7 @@ async def one(
     worker = Worker(loop, is_urgent=is_urgent, in_processes=in_processes)
     worker.submit(Job("play", argument), outcome.set_result, on_part)
     try:
-        return await asyncio.wait_for(outcome, 20)
+        return await asyncio.wait_for(outcome, 60)
     finally:
         worker.stop()
 
@@ -216,10 +216,16 @@ def test_cancelled_and_stopped_jobs_end_at_once(tmp_path: Path, in_processes: bo
     outcomes = asyncio.run(_endless(tmp_path / "pid", in_processes, cancel))
     assert [type(outcome.error) for outcome in outcomes] == [JobStoppedError, JobStoppedError]
 
-    started = time.monotonic()
-    outcomes = asyncio.run(_endless(tmp_path / "pid", in_processes, lambda worker, _: worker.stop()))
+    took_s: list[float] = []
+
+    def stop(worker: Worker, _: list[Submitted]) -> None:
+        started_s = time.monotonic()
+        worker.stop()
+        took_s.append(time.monotonic() - started_s)
+
+    outcomes = asyncio.run(_endless(tmp_path / "pid", in_processes, stop))
     assert outcomes == [], "a stopped worker calls nobody back"
-    assert time.monotonic() - started < 5
+    assert took_s[0] < worker_module.STOP_S, "nobody was waited for in vain"
     if in_processes:
         assert not _is_alive(int((tmp_path / "pid").read_text()))
 
@@ -243,7 +249,7 @@ def test_a_child_ends_when_its_broker_is_killed(tmp_path: Path) -> None:
             assert child.poll() is None
             time.sleep(0.01)
         child.stdin.close()
-        assert child.wait(10) == 1
+        assert child.wait(60) == 1
 
 
 def test_a_child_that_can_tell_nobody_its_result_ends_without_a_word() -> None:
@@ -357,7 +363,7 @@ def test_processes_see_that_a_flush_goes_on() -> None:
         with turns.flush():
             worker.submit(Job("play", ("give way", None)), outcome.set_result)
             try:
-                return await asyncio.wait_for(outcome, 20)
+                return await asyncio.wait_for(outcome, 60)
             finally:
                 worker.stop()
                 turns.close()
@@ -375,7 +381,7 @@ def test_processes_hold_what_they_inherit(tmp_path: Path) -> None:
             worker = Worker(loop, inherited=(file.fileno(),))
             worker.submit(Job("play", ("file", file.fileno())), outcome.set_result)
             try:
-                return await asyncio.wait_for(outcome, 20)
+                return await asyncio.wait_for(outcome, 60)
             finally:
                 worker.stop()
 

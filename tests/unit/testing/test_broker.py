@@ -158,8 +158,11 @@ def test_several_brokers_live_side_by_side() -> None:
 
 
 def test_stopping_is_quick() -> None:
-    with Broker() as broker:
-        broker.create_topic("t")
-        produce(broker, "t", b"a")
-        started = time.thread_time(), time.monotonic()
-    assert time.monotonic() - started[1] < 0.5, "50 ms on a quiet machine; this only catches waiting"
+    took_s: list[float] = []
+    while min(took_s, default=1.0) >= 0.5 and len(took_s) < 5:  # others use the machine, too
+        with Broker() as broker:
+            broker.create_topic("t")
+            produce(broker, "t", b"a")
+            started_s = time.monotonic()
+        took_s.append(time.monotonic() - started_s)
+    assert min(took_s) < 0.5, "50 ms on a quiet machine; this only catches waiting"
