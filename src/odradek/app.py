@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from odradek.broker.broker import Broker
+from odradek.cluster.file_store import FOLDER as METADATA_FOLDER
 from odradek.cluster.file_store import FileMetadataStore
 from odradek.core.clock import Clock, SystemClock
 from odradek.core.config.broker import BrokerConfig
 from odradek.core.errors import StartupError
 from odradek.core.ids import Randomness
 from odradek.server.server import Server
+from odradek.storage import names
 from odradek.storage.data_folder import FolderInUseError
 from odradek.storage.disk import Disk, SystemDisk
 from odradek.storage.recovering import AT_ONCE_BYTES
@@ -61,12 +63,13 @@ class Node:
 
         Without ``uses_processes`` heavy work is done in threads, for brokers that live inside a test.
 
-        Raises :class:`StartupError` when the folder is in use or the port is, and :class:`DamageError` when
-        the metadata log cannot be trusted.
+        Raises :class:`StartupError` when the folder is in use or the port is, or it holds partitions of which
+        it does not say whose they are, and :class:`DamageError` when the metadata log cannot be trusted.
         """
         clock = SystemClock()
         disk = SystemDisk()
         randomness = random.SystemRandom()
+        _check_owner(disk, config.log_dir)
         store = await _open_store(config, disk, clock, randomness, at_once_bytes)
         metadata = FileMetadataStore.open(
             config.log_dir,
@@ -109,6 +112,32 @@ class Node:
     async def _stop_monitor(self) -> None:
         if self.monitor is not None:
             await self.monitor.stop()
+
+
+def _check_owner(disk: Disk, folder: str) -> None:
+    """Partitions without a metadata log would be served to nobody, and lost to the first topic of such a
+    name. Raises :class:`StartupError`."""
+    try:
+        folders = {entry.name for entry in disk.entries(folder) if entry.is_folder}
+        if METADATA_FOLDER in folders and disk.entries(f"{folder}/{METADATA_FOLDER}"):
+            return
+        partitions = sorted(name for name in folders if _is_partition(disk, f"{folder}/{name}"))
+    except OSError:
+        return  # it is to be made, or tells why it cannot be used
+    if partitions:
+        shown = ", ".join(partitions[:3]) + (", ..." if len(partitions) > 3 else "")
+        raise StartupError(
+            f"{folder} holds {len(partitions)} partitions ({shown}), but no {METADATA_FOLDER}, which says"
+            " whose they are: restore it; if it is the folder of an Apache Kafka, `odradek log import"
+            f" {folder}` takes its topics into another"
+        )
+
+
+def _is_partition(disk: Disk, folder: str) -> bool:
+    if names.parse_folder_name(os.path.basename(folder)) is None:
+        return False
+    files = (names.parse_file_name(entry.name) for entry in disk.entries(folder))
+    return any(found is not None and found[1] == names.LOG for found in files)
 
 
 async def _open_store(
