@@ -124,7 +124,7 @@ def test_without_a_thread_to_be_had_it_tells_once_and_stops(
             await asyncio.sleep(0.01)
         with monkeypatch.context() as scarce:
             scarce.setattr(threading.Thread, "start", refuse)
-            await asyncio.wait_for(node.stop(), 20)
+            await asyncio.wait_for(node.stop(), 60)
 
     asyncio.run(test())
     assert sorted(done) == [0, 1, 2, 3]
