@@ -23,7 +23,7 @@ from odradek.storage.pacing import rest_s
 PROGRESS_S = 0.25
 WINDOW_S = 0.3
 """A job's rate is kept over so long: what it did not use up earlier, it may not use later."""
-TURN_S = 0.05
+TURN_S = 0.02
 """So long it works at a stretch: whenever it wakes up, that is on a core that others may want just then."""
 LONGEST_WORK_S = 0.1
 """A piece of work that took longer had to wait for others, for the most part."""

@@ -7,7 +7,7 @@ them on one machine, and with small records, than on another.
 
 from typing import NamedTuple
 
-GENTLE_SHARE = 0.05
+GENTLE_SHARE = 0.02
 """Of its time, while clients write and nothing is behind."""
 QUIET_S = 10.0
 """Nobody wrote for so long: nobody is there who would feel it."""
