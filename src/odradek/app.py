@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from odradek.broker.broker import Broker
 from odradek.cluster.file_store import FOLDER as METADATA_FOLDER
-from odradek.cluster.file_store import FileMetadataStore
+from odradek.cluster.file_store import FileMetadataStore, told_cluster_id
 from odradek.core.clock import Clock, SystemClock
 from odradek.core.config.broker import BrokerConfig
 from odradek.core.errors import StartupError
@@ -146,6 +146,9 @@ async def _open_store(
     """The store. A process that recovered logs for a broker which was killed still holds the folder, until it
     has noticed: that takes a moment, for which we wait."""
     stop_ms = clock.monotonic_ms() + LAST_CHILD_MS
+    cluster_id = None
+    if not disk.exists(f"{config.log_dir}/{names.META_PROPERTIES}"):
+        cluster_id = told_cluster_id(config.log_dir, disk)  # it is written anew: not as another's
     while True:
         try:
             return LogStore.open(
@@ -154,6 +157,7 @@ async def _open_store(
                 clock,
                 randomness,
                 node_id=config.node_id,
+                cluster_id=cluster_id,
                 at_once_bytes=at_once_bytes,
             )
         except FolderInUseError as error:

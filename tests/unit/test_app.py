@@ -11,6 +11,8 @@ from odradek.client.admin import create_topic
 from odradek.client.client import Client
 from odradek.core.config.broker import broker_config
 from odradek.core.errors import StartupError
+from odradek.storage import names
+from odradek.storage.checkpoints import decode_properties
 
 
 def run(folder: Path, topic: str | None = None) -> None:
@@ -59,3 +61,13 @@ def test_a_folder_that_is_new_or_empty_is_begun(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     run(tmp_path)
     run(tmp_path / "new")
+
+
+def test_lost_properties_are_made_anew_with_the_cluster_id_of_the_metadata_log(tmp_path: Path) -> None:
+    run(tmp_path, "orders")
+    path = tmp_path / names.META_PROPERTIES
+    before = decode_properties(path.read_bytes())
+    path.unlink()
+    run(tmp_path)
+    after = decode_properties(path.read_bytes())
+    assert (after["cluster.id"], after["node.id"]) == (before["cluster.id"], before["node.id"])

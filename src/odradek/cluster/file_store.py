@@ -354,6 +354,26 @@ def was_durable(data: bytes, position: int, last_index: int, noted_index: int) -
     return False
 
 
+def told_cluster_id(data_folder: str, disk: Disk) -> str | None:
+    """Whose the folder is, by its metadata log alone; None where that does not tell. Nothing is changed.
+
+    Raises ``OSError``.
+    """
+    folder = os.path.join(data_folder, FOLDER)
+    found = sorted(entry.name for entry in disk.entries(folder)) if disk.exists(folder) else []
+    snapshots = [name for name in found if name.endswith(".snapshot")]
+    logs = [name for name in found if name.endswith(".log")]
+    with contextlib.suppress(
+        EntryError, NewerLevelError, MalformedRecordError, UnknownRecordError, FoldError
+    ):
+        if snapshots:
+            return decode_snapshot(disk.read_file(os.path.join(folder, snapshots[-1])))[0].cluster_id
+        if logs:
+            first = read_entry(disk.read_file(os.path.join(folder, logs[0])), 0)
+            return fold_all(EMPTY, first.records(), first.number).cluster_id or None
+    return None
+
+
 def _write_all(disk: Disk, fd: int, data: bytes, position: int) -> None:
     written = 0
     while written < len(data):

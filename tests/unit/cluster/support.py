@@ -69,7 +69,7 @@ class MemoryDisk:
         pass
 
     def exists(self, path: str) -> bool:
-        return path in self.files
+        return path in self.files or bool(self.entries(path))
 
     def rename(self, old: str, new: str, /) -> None:
         self.files[new] = self.files.pop(old)

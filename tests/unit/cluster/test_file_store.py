@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from odradek.cluster import file_store
 from odradek.cluster.entry import FIRST_HASH, encode_entry
-from odradek.cluster.file_store import FOLDER, FileMetadataStore
+from odradek.cluster.file_store import FOLDER, FileMetadataStore, told_cluster_id
 from odradek.cluster.fold import fold_all
 from odradek.cluster.image import ClusterImage
 from odradek.cluster.records import ProducerIdsAllocated, Record
@@ -34,6 +34,17 @@ def test_a_new_log_knows_its_cluster_and_broker() -> None:
     assert store.image.cluster_id == "cluster"
     assert store.image.brokers[1].epoch == 1
     assert disk.syncs == 1
+
+
+def test_whose_a_folder_is_its_log_tells_alone() -> None:
+    disk = MemoryDisk()
+    assert told_cluster_id("data", disk) is None
+    opened(disk).close()
+    before = dict(disk.files)
+    assert told_cluster_id("data", disk) == "cluster"
+    assert disk.files == before
+    disk.files[LOG][20] ^= 1
+    assert told_cluster_id("data", disk) is None, "the start that follows says what is wrong"
 
 
 def test_a_clean_start_writes_nothing() -> None:
@@ -194,6 +205,7 @@ def test_long_logs_become_snapshots() -> None:
     again = opened(disk)
     for part in ("cluster_id", "index", "topics", "topics_by_id", "brokers", "next_producer_id"):
         assert getattr(again.image, part) == getattr(image, part)
+    assert told_cluster_id("data", disk) == "cluster"
     image = commit(again, again.image, topic_records("more", 100))
     disk.cut_power()
     assert opened(disk).image.topics == image.topics
