@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from odradek.broker.broker import Broker
 from odradek.cluster.file_store import FOLDER as METADATA_FOLDER
-from odradek.cluster.file_store import FileMetadataStore, told_cluster_id
+from odradek.cluster.file_store import FileMetadataStore, read_image
 from odradek.core.clock import Clock, SystemClock
 from odradek.core.config.broker import BrokerConfig
 from odradek.core.errors import StartupError
@@ -148,7 +148,7 @@ async def _open_store(
     stop_ms = clock.monotonic_ms() + LAST_CHILD_MS
     cluster_id = None
     if not disk.exists(f"{config.log_dir}/{names.META_PROPERTIES}"):
-        cluster_id = told_cluster_id(config.log_dir, disk)  # it is written anew: not as another's
+        cluster_id = read_image(config.log_dir, disk).cluster_id or None  # written anew, not as another's
     while True:
         try:
             return LogStore.open(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from odradek.cluster.entry import EntryError, NewerLevelError, read_entry
-from odradek.cluster.file_store import DURABLE, decode_durable, was_durable
+from odradek.cluster.file_store import DURABLE, decode_durable, read_image, was_durable
 from odradek.cluster.file_store import FOLDER as METADATA_FOLDER
 from odradek.cluster.snapshot import decode_snapshot as decode_metadata_snapshot
 from odradek.core.errors import OdradekError
@@ -33,6 +33,7 @@ _OUTCOMES = {
     "cut": "not flushed: cut off at the next start, if it is not being written now",
 }
 _NO_START = "the broker will not start: restore it"
+_LOST_OUTCOME = "the broker takes this partition offline: put the folder back, or delete the topic"
 _LEADER_EPOCHS_OUTCOME = "a start takes this partition offline; a broker that runs makes it anew"
 _SMALL_FILES: Mapping[str, Callable[[bytes], object]] = {
     names.RECOVERY_POINTS: checkpoints.decode_offsets,
@@ -114,6 +115,7 @@ def _is_of_a_log(path: Path) -> bool:
 def _verify_data_folder(disk: Disk, folder: Path, *, repairs: bool) -> Iterator[Json]:
     """All partitions, the checkpoints, the metadata log."""
     flushed = read_flushed(disk, folder)
+    yield from _lost_folders(disk, folder)
     for name in (*_SMALL_FILES, *_JOURNALS):
         if (folder / name).exists():
             yield from _verify_small_file(folder / name)
@@ -123,6 +125,23 @@ def _verify_data_folder(disk: Disk, folder: Path, *, repairs: bool) -> Iterator[
     for path in sorted(folder.iterdir()):
         if path.is_dir() and names.parse_folder_name(path.name) and path.name != names.KAFKA_METADATA_FOLDER:
             yield from _verify_partition(disk, path, flushed, repairs=repairs)
+
+
+def _lost_folders(disk: Disk, data_folder: Path) -> Iterator[Json]:
+    """What a start would not make anew: folders of partitions that have held records, and the metadata's."""
+    told = read_facts(disk, str(data_folder / names.FLUSHED_OFFSETS))
+    # Looked at before the metadata: of a topic that a broker deletes now, that is the last to know.
+    here = {path.name for path in data_folder.iterdir()}
+    partitions = [name for name in here if names.parse_folder_name(name)]
+    if METADATA_FOLDER not in here and partitions and names.KAFKA_METADATA_FOLDER not in here:
+        yield _finding(Flaw(str(data_folder / METADATA_FOLDER), 0, "it is gone"), _NO_START)
+    for topic in read_image(str(data_folder), disk).topics.values():
+        for number in range(len(topic.partitions)):
+            noted = told.of((topic.topic_id, number))
+            name = names.folder_name(TopicPartition(topic.name, number))
+            if noted.offset and name not in here:
+                problem = f"it is gone, and with it all records below offset {noted.offset}"
+                yield _finding(Flaw(str(data_folder / name), 0, problem), _LOST_OUTCOME)
 
 
 def _verify_partition(

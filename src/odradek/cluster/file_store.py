@@ -32,6 +32,7 @@ DURABLE = "durable"
 _DURABLE = struct.Struct(">Q")
 ROLL_BYTES = 4 * 1024 * 1024
 KEPT_SNAPSHOTS = 2
+_UNREADABLE = (EntryError, NewerLevelError, MalformedRecordError, UnknownRecordError, FoldError)
 
 
 class FileMetadataStore:
@@ -354,24 +355,33 @@ def was_durable(data: bytes, position: int, last_index: int, noted_index: int) -
     return False
 
 
-def told_cluster_id(data_folder: str, disk: Disk) -> str | None:
-    """Whose the folder is, by its metadata log alone; None where that does not tell. Nothing is changed.
+def read_image(data_folder: str, disk: Disk) -> ClusterImage:
+    """What the metadata log in a data folder tells, as far as it can be read; nothing is changed there.
 
     Raises ``OSError``.
     """
-    folder = os.path.join(data_folder, FOLDER)
-    found = sorted(entry.name for entry in disk.entries(folder)) if disk.exists(folder) else []
-    snapshots = [name for name in found if name.endswith(".snapshot")]
-    logs = [name for name in found if name.endswith(".log")]
-    with contextlib.suppress(
-        EntryError, NewerLevelError, MalformedRecordError, UnknownRecordError, FoldError
-    ):
+    path = os.path.join(data_folder, FOLDER)
+    found = sorted(entry.name for entry in disk.entries(path)) if disk.exists(path) else []
+    snapshots, logs = (
+        [disk.read_file(os.path.join(path, name)) for name in found if name.endswith(suffix)]
+        for suffix in (".snapshot", ".log")
+    )
+    image = EMPTY
+    with contextlib.suppress(*_UNREADABLE):
         if snapshots:
-            return decode_snapshot(disk.read_file(os.path.join(folder, snapshots[-1])))[0].cluster_id
-        if logs:
-            first = read_entry(disk.read_file(os.path.join(folder, logs[0])), 0)
-            return fold_all(EMPTY, first.records(), first.number).cluster_id or None
-    return None
+            image, _ = decode_snapshot(snapshots[-1])
+    folder, index = Folder(image), image.index
+    with contextlib.suppress(*_UNREADABLE):
+        for data in logs:
+            position = 0
+            while position < len(data):
+                entry = read_entry(data, position)
+                position += entry.size
+                if entry.number == index + 1:
+                    for record in entry.records():
+                        folder.apply(record, entry.number)
+                    index = entry.number
+    return folder.image(index)
 
 
 def _write_all(disk: Disk, fd: int, data: bytes, position: int) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from odradek.cli import verify as verify_module
-from odradek.cluster.file_store import FileMetadataStore
+from odradek.cluster.file_store import FOLDER, FileMetadataStore
+from odradek.cluster.records import PartitionCreated, TopicCreated
 from odradek.core.errors import ApiError
 from odradek.core.ids import TopicPartition, new_id
 from odradek.records.builder import build_batch
@@ -179,6 +181,9 @@ def killed(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Path, int]:
             store.flush(NOW_MS)
             flushed_bytes = log.active.size
         append(log, b"%02d" % number * 30)
+    metadata = FileMetadataStore.open(folder, disk, store.cluster_id, node_id=1)
+    metadata.append([TopicCreated("t", topic_id), PartitionCreated(topic_id, 0, 1, (1,), (1,))])
+    metadata.close()
     disk.close(store.lock)
     if request.param:
         (folder / names.FLUSHED_OFFSETS).rename(folder / (names.FLUSHED_OFFSETS + request.param))
@@ -225,6 +230,31 @@ def test_a_flushed_end_that_is_not_there_is_damage(
     (found,) = run_offline("log", "verify", folder, "-o", "json", code=1).json
     assert "everything below offset 20 had been flushed" in found["problem"]
     assert opened(folder).offline is not None
+
+
+@pytest.mark.parametrize("is_clean", [False, True])
+def test_a_folder_that_is_gone_with_its_records_is_told_of(
+    run_offline: Run, killed: tuple[Path, int], is_clean: bool
+) -> None:
+    folder, _ = killed
+    if is_clean:
+        rng = random.Random(1)
+        LogStore.open(str(folder), SystemDisk(), FakeClock(NOW_MS), rng).close(NOW_MS)
+        assert run_offline("log", "verify", folder, "-o", "json").json == []
+    shutil.rmtree(folder / "t-0")
+    (found,) = run_offline("log", "verify", folder, "-o", "json", code=1).json
+    assert found["file"] == str(folder / "t-0")
+    assert found["problem"] == f"it is gone, and with it all records below offset {40 if is_clean else 20}"
+    assert found["outcome"].startswith("the broker takes this partition offline")
+
+
+def test_partitions_without_the_metadata_folder_do_not_start(run_offline: Run, data: Path) -> None:
+    shutil.rmtree(data / FOLDER)
+    (found,) = run_offline("log", "verify", data, "-o", "json", code=1).json
+    assert (found["file"], found["problem"]) == (str(data / FOLDER), "it is gone")
+    assert found["outcome"].startswith("the broker will not start")
+    (data / names.KAFKA_METADATA_FOLDER).mkdir()
+    assert run_offline("log", "verify", data, "-o", "json").json == [], "the folder of a Kafka has none"
 
 
 def test_after_a_clean_stop_nothing_may_be_torn(run_offline: Run, data: Path) -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from odradek.cluster import file_store
 from odradek.cluster.entry import FIRST_HASH, encode_entry
-from odradek.cluster.file_store import FOLDER, FileMetadataStore, told_cluster_id
+from odradek.cluster.file_store import FOLDER, FileMetadataStore, read_image
 from odradek.cluster.fold import fold_all
 from odradek.cluster.image import ClusterImage
 from odradek.cluster.records import ProducerIdsAllocated, Record
@@ -36,15 +36,19 @@ def test_a_new_log_knows_its_cluster_and_broker() -> None:
     assert disk.syncs == 1
 
 
-def test_whose_a_folder_is_its_log_tells_alone() -> None:
+def test_a_log_is_read_without_being_opened() -> None:
     disk = MemoryDisk()
-    assert told_cluster_id("data", disk) is None
-    opened(disk).close()
-    before = dict(disk.files)
-    assert told_cluster_id("data", disk) == "cluster"
-    assert disk.files == before
+    assert read_image("data", disk).cluster_id == ""
+    store = opened(disk)
+    image = commit(store, store.image, topic_records("a", 1, 3))
+    store.close()
+    before = {path: bytes(content) for path, content in disk.files.items()}
+    assert read_image("data", disk).topics == image.topics
+    assert {path: bytes(content) for path, content in disk.files.items()} == before
+    disk.files[LOG][-1] ^= 1
+    assert read_image("data", disk).topics == image.topics, "up to what is damaged"
     disk.files[LOG][20] ^= 1
-    assert told_cluster_id("data", disk) is None, "the start that follows says what is wrong"
+    assert read_image("data", disk).cluster_id == ""
 
 
 def test_a_clean_start_writes_nothing() -> None:
@@ -205,7 +209,8 @@ def test_long_logs_become_snapshots() -> None:
     again = opened(disk)
     for part in ("cluster_id", "index", "topics", "topics_by_id", "brokers", "next_producer_id"):
         assert getattr(again.image, part) == getattr(image, part)
-    assert told_cluster_id("data", disk) == "cluster"
+    read = read_image("data", disk)
+    assert (read.cluster_id, read.index, read.topics) == (image.cluster_id, again._index, image.topics)
     image = commit(again, again.image, topic_records("more", 100))
     disk.cut_power()
     assert opened(disk).image.topics == image.topics
