@@ -147,7 +147,7 @@ def test_a_consumer_is_held_to_its_quota(broker: BrokerProcess) -> None:
             "group.id": "nobody",
             "enable.auto.commit": False,
             "fetch.message.max.bytes": 200_000,
-            "queued.max.messages.kbytes": 600,  # what was fetched in the background and waits to be counted
+            "queued.max.messages.kbytes": 2_000,  # what was fetched in the background and waits to be counted
             "statistics.interval.ms": 200,
             "stats_cb": statistics.take,
             "log_level": 0,
