@@ -191,11 +191,11 @@ def test_a_group_outlives_a_killed_broker(tmp_path: Path) -> None:
     """Members keep their epochs and partitions: nobody rejoins, nothing is read twice."""
     process = BrokerProcess(tmp_path / "data", SETTINGS).start()
     create(process.bootstrap, "t", 4)
-    values = publish(process.bootstrap, "t", 4, 10)
     members = [join(process.bootstrap, "g", "t") for _ in range(2)]
     try:
+        poll_until(members, lambda: shares(members) == [2, 2])  # what moves is read twice
+        values = publish(process.bootstrap, "t", 4, 10)
         assert set(read(members, len(values))) == values
-        poll_until(members, lambda: shares(members) == [2, 2])
         members[0].commit(asynchronous=False)
         before = [member.assignment() for member in members]
         process.kill()
