@@ -117,10 +117,11 @@ class Node:
 def _check_owner(disk: Disk, folder: str) -> None:
     """Partitions without a metadata log would be served to nobody, and lost to the first topic of such a
     name. Raises :class:`StartupError`."""
-    try:
-        folders = {entry.name for entry in disk.entries(folder) if entry.is_folder}
-        if METADATA_FOLDER in folders and disk.entries(f"{folder}/{METADATA_FOLDER}"):
+    with contextlib.suppress(OSError):  # nothing else is listed where all is well: there may be many folders
+        if disk.entries(f"{folder}/{METADATA_FOLDER}"):
             return
+    try:
+        folders = [entry.name for entry in disk.entries(folder) if entry.is_folder]
         partitions = sorted(name for name in folders if _is_partition(disk, f"{folder}/{name}"))
     except OSError:
         return  # it is to be made, or tells why it cannot be used

@@ -140,8 +140,7 @@ def _lost_folders(disk: Disk, data_folder: Path) -> Iterator[Json]:
             noted = told.of((topic.topic_id, number))
             name = names.folder_name(TopicPartition(topic.name, number))
             if noted.offset and name not in here:
-                problem = f"it is gone, and with it all records below offset {noted.offset}"
-                yield _finding(Flaw(str(data_folder / name), 0, problem), _LOST_OUTCOME)
+                yield _finding(Flaw(str(data_folder / name), 0, noted.as_lost), _LOST_OUTCOME)
 
 
 def _verify_partition(

@@ -60,6 +60,11 @@ class Noted(NamedTuple):
     def as_fact(self, place: Place) -> Fact:
         return Fact(*place, self.offset if self.is_sure else ~self.offset)
 
+    @property
+    def as_lost(self) -> str:
+        """What there is to say of a log with records whose folder is not there any more."""
+        return f"it is gone, and with it all records below offset {self.offset}"
+
 
 class Told(NamedTuple):
     """What a journal tells: the last word on each partition. Unless it ``is_whole``, more has happened."""

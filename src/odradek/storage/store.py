@@ -299,7 +299,7 @@ class LogStore:
             return None
         self.volume.journal.note([noted.as_fact(place)])  # for the next start
         folder = f"{self.folder}/{names.folder_name(topic_partition)}"
-        return DamageError(folder, 0, f"it is gone, and with it all records below offset {noted.offset}")
+        return DamageError(folder, 0, noted.as_lost)
 
     def stand_in(
         self,
